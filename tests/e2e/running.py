@@ -1,0 +1,149 @@
+"""Start `rlvr run` as a user does, look at its processes, kill them, and read what it left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rlvr_trainer.samples import CoordinatorState, Fate, StepReport
+from rlvr_trainer.wire import from_json
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "arithmetic-cpu.yaml"
+RLVR = Path(sys.executable).with_name("rlvr")
+
+
+def start(
+    folder: Path,
+    *settings: str,
+    job: Path = EXAMPLE,
+    environment: dict[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """`rlvr run JOB --dir FOLDER --plain --set ...`, output to FOLDER.log."""
+    flags = [word for setting in settings for word in ("--set", setting)]
+    log = folder.with_suffix(".log").open("ab")
+    return subprocess.Popen(
+        [RLVR, "run", job, "--dir", folder, "--plain", *flags],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def output(folder: Path) -> str:
+    return folder.with_suffix(".log").read_text()
+
+
+def run_to_end(folder: Path, *settings: str, timeout: float = 600, **options: Any) -> dict[str, Any]:
+    """Run a job to its end and return result.json."""
+    process = start(folder, *settings, **options)
+    try:
+        code = process.wait(timeout)
+    finally:
+        kill_everything(folder, process)
+    assert code == 0, output(folder)[-4000:]
+    return result(folder)
+
+
+def result(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode((folder / "result.json").read_bytes())
+    return found
+
+
+def role_processes(folder: Path) -> dict[int, str]:
+    """Process id -> role of everything started for the run in `folder`."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes()
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it ended while we looked
+        if f"RLVR_JOB={folder}/".encode() in environment:
+            found[int(entry.name)] = words[3].decode() if words[1:3] == [b"-m", b"rlvr_trainer"] else "child"
+    return found
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def kill_everything(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL the supervisor and every role at once, and wait until they are gone."""
+    kill(process.pid)
+    process.wait()
+    for pid in role_processes(folder):
+        kill(pid)
+    wait_until(lambda: not role_processes(folder), seconds=10)
+
+
+def wait_until(question: Any, *, seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < ends, f"still not true after {seconds} s"
+        time.sleep(0.02)
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    return max(path.parent for path in (folder / "checkpoints").glob("step-*/READY"))
+
+
+def committed_state(folder: Path) -> CoordinatorState:
+    return from_json((newest_checkpoint(folder) / "coordinator.json").read_bytes(), CoordinatorState)
+
+
+def committed_history(folder: Path) -> list[StepReport]:
+    lines = (newest_checkpoint(folder) / "history.jsonl").read_bytes().splitlines()
+    return [from_json(line, StepReport) for line in lines]
+
+
+def positions(spans: Sequence[tuple[int, int]]) -> Iterator[int]:
+    for start_, end in spans:
+        yield from range(start_, end)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the prompts of a finished run."""
+
+    trained: int
+    dropped: int
+    lost: int
+    """Positions below the highest consumed one that are neither trained nor dropped."""
+    repeated: int
+    """Positions that were trained or dropped more than once."""
+
+
+def account_of(folder: Path) -> Account:
+    """Count what the learner says it trained (its own history) and what the ledger says was dropped."""
+    trained = [position for report in committed_history(folder) for position in positions(report.trained)]
+    intervals = committed_state(folder).ledger.intervals
+    dropped = [p for i in intervals if i.fate is not Fate.TRAINED for p in range(i.start, i.end)]
+    consumed = set(trained) | set(dropped)
+    return Account(
+        trained=len(trained),
+        dropped=len(dropped),
+        lost=max(consumed) + 1 - len(consumed),
+        repeated=len(trained) + len(dropped) - len(consumed),
+    )
+
+
+def prove_exactly_once(folder: Path, *, steps: int, prompts_per_step: int) -> Account:
+    """The learner's history and the ledger agree: every prompt once, no gap, no step twice."""
+    account = account_of(folder)
+    assert [report.step for report in committed_history(folder)] == list(range(1, steps + 1))
+    assert (account.trained, account.lost, account.repeated) == (steps * prompts_per_step, 0, 0), account
+    return account
