@@ -9,6 +9,7 @@ from collections.abc import Generator
 import pytest
 
 GPU_WORD = "GPU"
+pytest_plugins = ("object_store",)
 
 
 @pytest.hookimpl(wrapper=True)

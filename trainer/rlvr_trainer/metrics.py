@@ -83,6 +83,7 @@ TABLE: Final[tuple[Metric, ...]] = (
         "rlvr_coordinator_regenerated_groups_total", "Groups asked for again because a rollout was lost or stale."
     ),
     _counter("rlvr_coordinator_completion_tokens_total", "Completion tokens received from rollouts."),
+    _counter("rlvr_coordinator_judge_retries_total", "Groups sent to a judge again because none answered."),
     _gauge("rlvr_coordinator_groups_in_flight", "Groups asked for and not yet judged."),
     _gauge("rlvr_coordinator_groups_waiting", "Groups accepted and not yet handed to the learner."),
     _gauge("rlvr_coordinator_rollouts", "Rollout replicas by state.", "state"),
@@ -91,7 +92,9 @@ TABLE: Final[tuple[Metric, ...]] = (
     _histogram("rlvr_coordinator_generate_seconds", "One group at a rollout, from request to answer."),
     _histogram("rlvr_coordinator_judge_seconds", "One group at the reward service."),
     _histogram("rlvr_coordinator_policy_update_seconds", "One replica moved to a new policy."),
-    _histogram("rlvr_coordinator_completion_tokens", "Completion lengths in tokens.", "outcome", buckets=_TOKENS),
+    _histogram(
+        "rlvr_coordinator_completion_length_tokens", "Completion lengths in tokens.", "outcome", buckets=_TOKENS
+    ),
     # The rollout agent.
     _gauge("rlvr_rollout_policy_step", "Finished steps of the policy the engine serves."),
     _gauge("rlvr_rollout_requests_in_flight", "Generation requests being answered."),

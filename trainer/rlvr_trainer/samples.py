@@ -194,5 +194,7 @@ class StepReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     step: int
     metrics: dict[str, float]
     """By metric name (metrics.py); a value that could not be measured is absent, never zero."""
+    trained: tuple[tuple[int, int], ...]
+    """Positions [start, end) of the groups it was trained on, ascending."""
     finished_at: float
     """Unix seconds."""

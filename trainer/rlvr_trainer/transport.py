@@ -57,9 +57,16 @@ def make_app(board: Board, *, token: str | None) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterator[str]:
-    """Serve `app` while the block runs; yields the base URL (port 0 takes a free one)."""
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+async def serving(
+    app: web.Application, *, host: str, port: int, cancel_on_disconnect: bool = False
+) -> AsyncIterator[str]:
+    """Serve `app` while the block runs; yields the base URL (port 0 takes a free one).
+
+    With `cancel_on_disconnect` a handler is cancelled when whoever asked has gone.
+    """
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, shutdown_timeout=1.0, handler_cancellation=cancel_on_disconnect
+    )
     await runner.setup()
     site = web.TCPSite(runner, host, port)
     try:
@@ -97,14 +104,15 @@ class Client:
         while True:
             remaining = ends - loop.time()
             try:
-                return await self._once(method, url, body, timeout=max(remaining, 0.001))
+                return await self.once(method, url, body, timeout=max(remaining, 0.001))
             except Unavailable:
                 if remaining <= delay:
                     raise
             await asyncio.sleep(delay)
             delay = min(delay * 2, 1.0)
 
-    async def _once(self, method: str, url: str, body: Any, *, timeout: float) -> Any:  # noqa: ASYNC109 - aiohttp enforces it
+    async def once(self, method: str, url: str, body: Any, *, timeout: float) -> Any:  # noqa: ASYNC109 - aiohttp enforces it
+        """One try: Unavailable when it may be repeated, TrainerError with the peer's words when it may not."""
         limits = aiohttp.ClientTimeout(total=timeout)
         try:
             async with self.session.request(method, url, json=body, timeout=limits) as reply:

@@ -1,0 +1,65 @@
+"""Replicas that sample completions."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from rlvr_api.base import Model, Rule
+from rlvr_api.quantities import Count, PodTemplate, Positive, Temperature
+
+
+class SamplingSpec(Model):
+    """How a completion is sampled."""
+
+    temperature: Annotated[Temperature, Field(gt=0)] = 1.0
+    """Logits are divided by it, in sampling and in training."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Nucleus sampling; below 1, log-probabilities are of the truncated distribution."""
+    top_k: Annotated[int, Field(ge=-1)] = -1
+    """Sample among the k most likely tokens; -1 means all."""
+    max_tokens: Positive = 4096
+    """Longest completion."""
+    stop_token_ids: Annotated[tuple[Count, ...], Field(strict=False, max_length=64)] = ()
+    """Further tokens that end a completion, beside the model's own."""
+
+
+class RolloutSpec(Model):
+    """Replicas that sample completions: one engine and its agent each."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.min) || self.min <= self.replicas",
+            message="replicas {replicas} is below min {min}: raise replicas or lower min",
+            holds=lambda rollout: rollout.min is None or rollout.min <= rollout.replicas,
+            field="replicas",
+        ),
+        Rule(
+            cel="!has(self.max) || self.replicas <= self.max",
+            message="replicas {replicas} is above max {max}: lower replicas or raise max",
+            holds=lambda rollout: rollout.max is None or rollout.replicas <= rollout.max,
+            field="replicas",
+        ),
+        Rule(
+            cel="self.sampling.topK != 0",
+            message="sampling.topK must be -1 (all tokens) or at least 1",
+            holds=lambda rollout: rollout.sampling.top_k != 0,
+            field="sampling.topK",
+        ),
+    )
+
+    replicas: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Wanted replicas.  May be changed while the job runs."""
+    min: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Replicas without which the job does not start.  Default: 1."""
+    max: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Most replicas that scaling may ask for."""
+    engine: Literal["vllm", "local"] = "vllm"
+    """`vllm` on GPUs; `local` is the built-in sampler for small models on a CPU."""
+    sampling: SamplingSpec = SamplingSpec()
+    """How a completion is sampled."""
+    max_concurrent: Positive = 256
+    """Completions that one replica works on at a time."""
+    template: PodTemplate | None = None
+    """Pod template of a replica."""

@@ -1,0 +1,111 @@
+"""The default job with its checkpoints in a real S3 server: healthy, answering 500 for 30 seconds, and full."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from e2e.outages import door_to
+from e2e.running import kill_everything, output, prove_exactly_once, run_to_end, start, wait_until
+from object_store import ObjectStoreServer, environment, running_store, s3_environment
+from rlvr_trainer.errors import Unavailable
+from rlvr_trainer.samples import CoordinatorState
+from rlvr_trainer.storage.checkpoints import open_checkpoints
+from rlvr_trainer.storage.store import open_store
+from rlvr_trainer.wire import from_json
+
+pytest_plugins = ["object_store"]
+SETTINGS = (
+    "spec.training.promptsPerStep=8",
+    "spec.training.groupSize=4",
+    "spec.data.eval.procedural.size=16",
+    "spec.checkpoint.every=2",
+)
+
+
+def fetch_newest(uri: str, folder: Path, keys: dict[str, str]) -> Path:
+    """Download the newest complete checkpoint to where the checks of `running` look."""
+    with environment(keys):
+        checkpoint = open_checkpoints(uri, keep=3).restore(
+            folder / "checkpoints" / "step-fetched", accept=lambda _: True
+        )
+    assert checkpoint is not None
+    (folder / "checkpoints" / "step-fetched" / "READY").touch()
+    return folder / "checkpoints" / "step-fetched"
+
+
+def has_checkpoint(uri: str, keys: dict[str, str]) -> Callable[[], bool]:
+    def found() -> bool:
+        with environment(keys):
+            return open_checkpoints(uri, keep=3).newest(lambda _: True) is not None
+
+    return found
+
+
+def test_checkpoints_in_a_real_object_store_hold_the_ledger(tmp_path: Path, object_store: ObjectStoreServer) -> None:
+    uri, keys = f"s3://{object_store.make_bucket()}/job", object_store.environment
+    run_to_end(tmp_path / "run", *SETTINGS, "spec.training.steps=4", f"spec.checkpoint.uri={uri}", environment=keys)
+
+    newest = fetch_newest(uri, tmp_path / "run", keys)
+    assert from_json((newest / "coordinator.json").read_bytes(), CoordinatorState).ledger.intervals
+    prove_exactly_once(tmp_path / "run", steps=4, prompts_per_step=8)
+
+
+def test_a_store_that_answers_500_for_30_seconds_delays_nothing_but_checkpoints(
+    tmp_path: Path, object_store: ObjectStoreServer
+) -> None:
+    uri = f"s3://{object_store.make_bucket()}/job"
+    with door_to(object_store.endpoint) as door:
+        keys = s3_environment(door.url)
+        process = start(
+            tmp_path / "run", *SETTINGS, "spec.training.steps=40", f"spec.checkpoint.uri={uri}", environment=keys
+        )
+        try:
+            wait_until(has_checkpoint(uri, object_store.environment), seconds=90)
+            door.shut = True
+            time.sleep(30)
+            door.shut = False
+            assert process.wait(240) == 0, output(tmp_path / "run")[-3000:]
+        finally:
+            kill_everything(tmp_path / "run", process)
+    assert door.refused > 0
+    assert "500" in output(tmp_path / "run")
+    fetch_newest(uri, tmp_path / "run", object_store.environment)
+    prove_exactly_once(tmp_path / "run", steps=40, prompts_per_step=8)
+
+
+def test_a_full_store_makes_training_wait_and_nothing_is_lost(tmp_path: Path) -> None:
+    with running_store(tmp_path / "store", "-volume.max=8", "-master.volumeSizeLimitMB=8") as server:
+        bucket = server.make_bucket()
+        uri, keys = f"s3://{bucket}/job", server.environment
+        process = start(
+            tmp_path / "run", *SETTINGS, "spec.training.steps=40", f"spec.checkpoint.uri={uri}", environment=keys
+        )
+        try:
+            wait_until(has_checkpoint(uri, keys), seconds=90)
+            filler = fill(f"s3://{bucket}/filler", keys)
+            wait_until(lambda: "waiting for" in output(tmp_path / "run"), seconds=60)
+            empty(f"s3://{bucket}/filler", filler, keys)
+            assert process.wait(240) == 0, output(tmp_path / "run")[-3000:]
+            fetch_newest(uri, tmp_path / "run", keys)
+        finally:
+            kill_everything(tmp_path / "run", process)
+    prove_exactly_once(tmp_path / "run", steps=40, prompts_per_step=8)
+
+
+def fill(uri: str, keys: dict[str, str]) -> int:
+    """Write 4 MB objects until the store has no room; how many it took."""
+    with environment(keys):
+        store = open_store(uri)
+        for number in range(100):
+            try:
+                store.put_bytes(b"x" * 4_000_000, f"{number}")
+            except Unavailable:
+                return number
+    raise AssertionError("400 MB did not fill the store")
+
+
+def empty(uri: str, count: int, keys: dict[str, str]) -> None:
+    with environment(keys):
+        store = open_store(uri)
+        for number in range(count):
+            store.delete(f"{number}")

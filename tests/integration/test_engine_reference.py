@@ -1,0 +1,79 @@
+"""The local engine's log-probabilities are those of a transformers forward pass, to 1e-5 in float32."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from asking import a_request, an_engine, answers
+from reference import load_reference, reference_logprobs
+from rlvr_trainer.models import builtin_path
+from tiny_models import write_model
+
+STRETCHED = {
+    "rope_type": "llama3",
+    "rope_theta": 50000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "qwen2": {},
+    "qwen2 tied": {"tie_word_embeddings": True},
+    "qwen3": {"model_type": "qwen3", "head_dim": 32},
+    "llama, one head per query": {"model_type": "llama", "num_key_value_heads": 4},
+    "llama 3.1 positions": {"model_type": "llama", "rope_parameters": STRETCHED},
+    "other theta": {"rope_theta": 1e6},
+    "theta in rope_parameters": {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
+}
+
+
+def assert_agrees(folder: Path, *, temperature: float = 1.0) -> None:
+    engine, reference = an_engine(folder), load_reference(folder)
+    requests = [
+        a_request(
+            f"r{size}",
+            [3 + (7 * i) % 15 for i in range(size)],
+            num_completions=3,
+            max_tokens=40,
+            seed=size,
+            temperature=temperature,
+        )
+        for size in (1, 2, 9, 33, 100, 200)
+    ]
+    finished = answers(engine, requests)
+
+    for request in requests:
+        for choice in finished[request.request_id]:
+            expected = reference_logprobs(reference, request.token_ids, choice.token_ids, temperature=temperature)
+            np.testing.assert_allclose(choice.logprobs, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sampling_logprobs_equal_a_forward_pass(name: str, tmp_path: Path) -> None:
+    assert_agrees(write_model(tmp_path, **MODELS[name]))
+
+
+def test_they_do_at_another_temperature(tmp_path: Path) -> None:
+    assert_agrees(write_model(tmp_path), temperature=0.7)
+
+
+def test_they_do_for_the_shipped_model() -> None:
+    assert_agrees(builtin_path("arithmetic"))
+
+
+def test_they_do_for_a_model_in_several_files(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    parts = {"a.safetensors": sorted(tensors)[::2], "b.safetensors": sorted(tensors)[1::2]}
+    for file, names in parts.items():
+        save_file({name: tensors[name] for name in names}, tmp_path / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, names in parts.items() for name in names}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    assert_agrees(tmp_path)

@@ -1,0 +1,1 @@
+"""The command line `rlvr`: validate, explain and run a manifest."""

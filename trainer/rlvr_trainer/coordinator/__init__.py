@@ -1,0 +1,1 @@
+"""The only role that asks: prompt, rollouts, judge, admission, step batch."""

@@ -1,0 +1,91 @@
+"""What an attempt knows about itself: the state that will be committed, the newest policy and report, the clock.
+
+The one owner of CoordinatorState.  Others tell it what happened; it answers with facts for the learner and with what
+people want to know.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rlvr_trainer.coordinator.batches import Closing, close, num_tokens, with_evaluation
+from rlvr_trainer.coordinator.exchange import Policy, Resume
+from rlvr_trainer.coordinator.produce import Produced
+from rlvr_trainer.metrics import Board
+from rlvr_trainer.samples import CoordinatorState, Evaluation, StepFacts, StepReport
+
+log = logging.getLogger(__name__)
+
+
+class Chronicle:
+    """The memory of one attempt."""
+
+    def __init__(self, resume: Resume, *, policy: Policy, board: Board) -> None:
+        self._board = board
+        self._first_step = resume.step
+        self._mark = time.monotonic()
+        self._learned_at = self._mark
+        self.step = resume.step
+        """Steps whose batch is closed."""
+        self.state: CoordinatorState = resume.state
+        self.policy = policy
+        self.report: StepReport | None = None
+        """Of the newest policy's step, if that step was trained in this attempt."""
+        self.tokens_per_second: float | None = None
+        self.activity: str | None = None
+        """What holds up the usual business, if anything does."""
+
+    @property
+    def evaluated_steps(self) -> frozenset[int]:
+        return frozenset(evaluation.step for evaluation in self.state.evaluations)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Time in committed steps, up to the newest policy."""
+        since_last_batch = max(0.0, self._learned_at - self._mark) if self.step > self._first_step else 0.0
+        return self.state.wall_seconds + since_last_batch
+
+    def close(self, step: int, produced: Sequence[Produced]) -> StepFacts:
+        """The facts of `step`; from now on its prompts are used up."""
+        now = time.monotonic()
+        closing = Closing(step=step, policy_step=self.policy.step, seconds=now - self._mark)
+        facts = close(produced, closing=closing, state=self.state)
+        self.step, self.state, self._mark = step, facts.state, now
+        self._count(produced, seconds=closing.seconds)
+        return facts
+
+    def learned(self, policy: Policy, report: StepReport | None) -> None:
+        """The learner published a policy."""
+        self.policy, self.report, self._learned_at = policy, report, time.monotonic()
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """A policy was examined; before the first batch that takes no step's time."""
+        self.state = with_evaluation(self.state, evaluation)
+        if self.step == self._first_step:
+            self._mark = time.monotonic()
+        self._board.set("rlvr_coordinator_evaluation_accuracy_ratio", evaluation.accuracy)
+        log.info(
+            "held-out accuracy at step %d: %.3f of %d completions, %d could not be judged",
+            evaluation.step,
+            evaluation.accuracy,
+            evaluation.num_completions,
+            evaluation.num_errors,
+        )
+
+    @contextmanager
+    def doing(self, activity: str) -> Iterator[None]:
+        """Say so while the block runs."""
+        self.activity = activity
+        try:
+            yield
+        finally:
+            self.activity = None
+
+    def _count(self, produced: Sequence[Produced], *, seconds: float) -> None:
+        for one in produced:
+            self._board.add("rlvr_coordinator_groups_total", fate=one.fate.value)
+        self.tokens_per_second = num_tokens(produced) / seconds
+        self._board.set("rlvr_coordinator_completion_tokens_per_second", self.tokens_per_second)

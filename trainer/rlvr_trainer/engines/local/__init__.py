@@ -1,0 +1,1 @@
+"""A small torch sampler behind the routes of vLLM."""

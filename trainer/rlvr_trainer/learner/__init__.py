@@ -1,0 +1,1 @@
+"""Facts become gradients, gradients become policies and checkpoints."""

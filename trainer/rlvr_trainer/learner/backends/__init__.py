@@ -1,0 +1,1 @@
+"""What holds the weights and takes the optimizer step."""

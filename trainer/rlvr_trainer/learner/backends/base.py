@@ -1,0 +1,60 @@
+"""What a training step needs from whoever holds the weights and the optimizer.
+
+Calls are collective: where several processes share the weights, each makes the same calls in the same order, with its
+own part of the tokens.  The step itself knows nothing of precision, sharding or ranks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rlvr_trainer.errors import TrainerError
+from rlvr_trainer.learner.microbatches import MicroBatch
+
+
+class Diverged(TrainerError):
+    """A loss or gradient is not finite; nothing was updated with it."""
+
+
+class Scorer(Protocol):
+    """A policy that can be asked what it thinks of tokens."""
+
+    def statistics(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Log-probability and entropy of its completion tokens, [N] float32; with gradient where torch records it."""
+        ...
+
+
+class Backend(Scorer, Protocol):
+    """Weights, gradients and optimizer of the policy being trained."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where a batch should be."""
+        ...
+
+    @property
+    def num_bytes(self) -> int:
+        """About what `save` writes."""
+        ...
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of `loss` to those since the last update."""
+        ...
+
+    def update(self, *, learning_rate: float) -> float:
+        """Clip, step, forget the gradients; returns the gradient norm before clipping.  May raise Diverged."""
+        ...
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every weight once under its Hugging Face name, whole, in the precision that is published."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs to continue bit for bit."""
+        ...
+
+    def load(self, folder: Path) -> None: ...

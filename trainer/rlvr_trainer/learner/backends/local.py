@@ -1,0 +1,134 @@
+"""One process, one device, plain torch.
+
+Weights and optimizer state are float32 whatever the job's dtype: bfloat16 is how the forward pass computes and what is
+published.  A GPU is used when there is one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rlvr_api import OptimizerSpec, RLVRJobSpec
+from rlvr_trainer.errors import CorruptArtifact
+from rlvr_trainer.learner.backends.base import Diverged
+from rlvr_trainer.learner.microbatches import MicroBatch
+from rlvr_trainer.learner.models import Policy, load_policy
+
+WEIGHTS: Final = "model.safetensors"
+OPTIMIZER: Final = "optimizer.pt"
+
+
+def open_scorer(folder: Path, spec: RLVRJobSpec) -> LocalScorer:
+    """The model in `folder`, to be asked only."""
+    return LocalScorer(_policy(folder, spec).requires_grad_(requires_grad=False), dtype=_dtype(spec))
+
+
+def open_backend(folder: Path, spec: RLVRJobSpec) -> LocalBackend:
+    """The model in `folder`, to be trained."""
+    policy = _policy(folder, spec)
+    optimizer = make_optimizer(policy.parameters(), spec.training.optimizer)
+    return LocalBackend(
+        policy, optimizer, dtype=_dtype(spec), max_grad_norm=spec.training.optimizer.max_grad_norm or math.inf
+    )
+
+
+def make_optimizer(parameters: Iterable[Tensor], spec: OptimizerSpec) -> torch.optim.AdamW:
+    """AdamW whose weight decay spares norms and biases (vectors); the learning rate comes with each update."""
+    every = list(parameters)
+    groups = [
+        {"params": [p for p in every if p.ndim >= 2], "weight_decay": spec.weight_decay},
+        {"params": [p for p in every if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas, eps=spec.epsilon, fused=True)
+
+
+class LocalScorer:
+    """A Scorer on one device."""
+
+    def __init__(self, policy: Policy, *, dtype: torch.dtype) -> None:
+        self._policy = policy
+        self._dtype = dtype
+        self._named: dict[str, torch.nn.Parameter] = dict(policy.model.named_parameters())
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = next(self._policy.parameters()).device
+        return device
+
+    def statistics(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
+            statistics: tuple[Tensor, Tensor] = self._policy(micro.tokens_MS, micro.predictors_N, micro.targets_N)
+        return statistics
+
+
+class LocalBackend(LocalScorer):
+    """A Backend for weights that fit one device."""
+
+    def __init__(
+        self, policy: Policy, optimizer: torch.optim.Optimizer, *, dtype: torch.dtype, max_grad_norm: float
+    ) -> None:
+        super().__init__(policy, dtype=dtype)
+        self._optimizer = optimizer
+        self._max_grad_norm = max_grad_norm
+
+    @property
+    def num_bytes(self) -> int:
+        weights_and_two_moments = 3
+        return weights_and_two_moments * sum(int(p.nbytes) for p in self._named.values())
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def update(self, *, learning_rate: float) -> float:
+        norm = float(torch.nn.utils.clip_grad_norm_(self._named.values(), self._max_grad_norm))
+        if not math.isfinite(norm):
+            self._optimizer.zero_grad()
+            raise Diverged(f"the gradient norm is {norm}")
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return norm
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: p.detach().to("cpu", self._dtype).contiguous() for name, p in self._named.items()}
+
+    def _fits(self, name: str, stored: dict[str, Tensor]) -> bool:
+        return name in stored and name in self._named and stored[name].shape == self._named[name].shape
+
+    def save(self, folder: Path) -> None:
+        whole = {name: p.detach().cpu().contiguous() for name, p in self._named.items()}
+        save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
+        torch.save(self._optimizer.state_dict()["state"], folder / OPTIMIZER)
+
+    def load(self, folder: Path) -> None:
+        """Weights and moments; rates, betas and decay stay those of the manifest."""
+        stored = load_file(folder / WEIGHTS)
+        different = [name for name in stored.keys() | self._named.keys() if not self._fits(name, stored)]
+        if different:
+            raise CorruptArtifact(
+                f"{folder / WEIGHTS} does not fit the base model: {min(different)} is missing on one side or has another "
+                "shape. Give spec.model the model that the checkpoint was trained from."
+            )
+        with torch.no_grad():
+            for name, parameter in self._named.items():
+                parameter.copy_(stored[name])
+        moments = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+
+
+def _policy(folder: Path, spec: RLVRJobSpec) -> Policy:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return load_policy(folder, temperature=spec.rollout.sampling.temperature).to(device)
+
+
+def _dtype(spec: RLVRJobSpec) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, spec.model.dtype)
+    return dtype

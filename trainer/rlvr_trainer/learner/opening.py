@@ -1,0 +1,119 @@
+"""From a job to a learner that stands where the newest checkpoint left off."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from rlvr_api import RLVRJobSpec
+from rlvr_api.recipe import resolve
+from rlvr_trainer.algorithms.recipe import Recipe, build
+from rlvr_trainer.errors import InvalidInput, TrainerError
+from rlvr_trainer.learner.backends.base import Backend
+from rlvr_trainer.learner.backends.local import open_backend, open_scorer
+from rlvr_trainer.learner.exchange import Exchange
+from rlvr_trainer.learner.identity import accept, job_digest
+from rlvr_trainer.learner.keeper import Keeper
+from rlvr_trainer.learner.loop import Learner
+from rlvr_trainer.learner.microbatches import Dealing
+from rlvr_trainer.learner.publish import Publisher
+from rlvr_trainer.learner.state import Boundary, load_boundary
+from rlvr_trainer.learner.step import Method
+from rlvr_trainer.metrics import Board
+from rlvr_trainer.models.folder import model_folder
+from rlvr_trainer.storage.checkpoints import Checkpoint, Checkpoints, open_checkpoints
+from rlvr_trainer.storage.patience import persist
+from rlvr_trainer.storage.store import check_writable
+from rlvr_trainer.surroundings import Surroundings
+
+logger = logging.getLogger(__name__)
+_CPU_PASS_TOKENS: Final = 2048
+"""Passes this small stay in a CPU's cache: 1.3 times the speed of 16,384 for the arithmetic model."""
+
+
+def open_method(spec: RLVRJobSpec) -> Method:
+    """The base model and the recipe; InvalidInput for what cannot be trained."""
+    if spec.learner.backend.deepspeed is not None:
+        raise InvalidInput(
+            "learner.backend.deepspeed cannot be used yet: this version trains in one process. "
+            "Set learner.backend to {local: {}}, nodes to 1 and gpusPerNode to 0 or 1."
+        )
+    recipe = build(resolve(spec.algorithm), max_tokens=spec.rollout.sampling.max_tokens)
+    folder = model_folder(spec.model)
+    return Method(
+        backend=open_backend(folder, spec),
+        recipe=recipe,
+        reference=open_scorer(folder, spec) if recipe.needs_reference else None,
+    )
+
+
+def open_store_of(spec: RLVRJobSpec, surroundings: Surroundings) -> Checkpoints:
+    """Where the job's checkpoints are, known to be writable; waits for a store that is away."""
+    uri = spec.checkpoint.uri or str(surroundings.folder / "checkpoints")
+    persist(partial(check_writable, uri), on_error=_complain)
+    return open_checkpoints(uri, keep=spec.checkpoint.keep)
+
+
+def resume(
+    spec: RLVRJobSpec, checkpoints: Checkpoints, backend: Backend, *, folder: Path
+) -> tuple[Checkpoint | None, Boundary]:
+    """Bring `backend` to the newest whole checkpoint of this job, by way of `folder`; the base model without one."""
+    if spec.checkpoint.resume == "never":
+        return None, Boundary()
+    restore = partial(checkpoints.restore, folder, accept=partial(accept, digest=job_digest(spec)))
+    found = persist(restore, on_error=_complain)
+    if found is None:
+        return None, Boundary()
+    boundary = load_boundary(folder, backend, step=found.step)
+    shutil.rmtree(folder)
+    logger.info("resumed after step %d from %s", found.step, found.uri)
+    return found, boundary
+
+
+def open_learner(
+    spec: RLVRJobSpec, surroundings: Surroundings, method: Method, *, exchange: Exchange, keeper: Keeper, board: Board
+) -> Learner:
+    """Everything a step needs."""
+    training = spec.training
+    return Learner(
+        method=method,
+        dealing=Dealing(
+            minibatches=training.minibatches,
+            epochs=training.epochs,
+            seed=training.seed,
+            token_budget=pass_tokens(training.token_budget, method.recipe, device=method.backend.device),
+        ),
+        optimizer=training.optimizer,
+        num_steps=training.steps,
+        exchange=exchange,
+        publisher=Publisher(
+            model_folder(spec.model),
+            folder=surroundings.folder / "policies",
+            announcement=surroundings.attempt_folder / "policy.json",
+            keep=2 + training.max_staleness,
+        ),
+        keeper=keeper,
+        board=board,
+    )
+
+
+def announce(learner: Learner, boundary: Boundary) -> None:
+    """Tell the coordinator where the attempt begins, and publish the policy it begins with."""
+    learner.exchange.announce(boundary)
+    learner.publisher.publish(boundary.step, learner.method.backend.weights())
+
+
+def pass_tokens(token_budget: int, recipe: Recipe, *, device: torch.device) -> int:
+    """Positions of a pass: fewer than the budget allows on a CPU, unless the recipe ranks tokens within a pass."""
+    if device.type != "cpu" or recipe.choice_scope == "microbatch":
+        return token_budget
+    return min(token_budget, _CPU_PASS_TOKENS)
+
+
+def _complain(error: TrainerError) -> None:
+    logger.warning("%s; trying again", error)

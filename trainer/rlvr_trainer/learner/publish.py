@@ -1,0 +1,73 @@
+"""The learner's weights as a policy that rollouts can load: a Hugging Face directory, sealed under its label.
+
+What surrounds the weights (configuration, tokenizer) is the base model's, linked or copied; weights that share memory
+are written once.  The coordinator learns of a policy by policy.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rlvr_trainer.learner.exchange import write_renamed
+from rlvr_trainer.storage.policies import prune, seal_policy
+from rlvr_trainer.wire import to_json
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+_SURROUNDINGS: Final = (
+    "generation_config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+)
+
+
+class Publisher:
+    """Publishes one policy after the other from a base model's surroundings."""
+
+    def __init__(self, base: Path, *, folder: Path, announcement: Path, keep: int) -> None:
+        self._folder = folder
+        self._announcement = announcement
+        self._keep = keep
+        self._template = folder / ".template"
+        self._config: dict[str, Any] = json.loads((base / CONFIG).read_bytes())
+        shutil.rmtree(self._template, ignore_errors=True)
+        self._template.mkdir(parents=True)
+        for source in sorted({path for pattern in _SURROUNDINGS for path in base.glob(pattern) if path.is_file()}):
+            shutil.copyfile(source, self._template / source.name)
+
+    def publish(self, step: int, weights: dict[str, Tensor]) -> str:
+        """Seal and announce the policy of `step` finished steps; returns its label."""
+        draft = self._folder / ".draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        for path in self._template.iterdir():
+            os.link(path, draft / path.name)
+        (draft / CONFIG).write_text(json.dumps(with_dtype(self._config, _dtype_of(weights)), indent=2))
+        save_file(weights, draft / WEIGHTS, metadata={"format": "pt"})
+        label = seal_policy(draft, step=step)
+        write_renamed(self._announcement, to_json({"step": step, "label": label}))
+        prune(self._folder, keep=self._keep, protected={label})
+        return label
+
+
+def with_dtype(config: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """`config` saying in which precision the weights beside it are stored, as `dtype` and older `torch_dtype`."""
+    stored = str(dtype).removeprefix("torch.")
+    keys = [key for key in ("dtype", "torch_dtype") if key in config] or ["dtype"]
+    return config | dict.fromkeys(keys, stored)
+
+
+def _dtype_of(weights: dict[str, Tensor]) -> torch.dtype:
+    return next(iter(weights.values())).dtype

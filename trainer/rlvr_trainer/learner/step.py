@@ -1,0 +1,201 @@
+"""One training step on any backend: a first look, the choice of tokens, then updates.
+
+B rows of the step, M rows of a pass, T completion tokens, N completion tokens in all.
+
+Losses are divided by the totals of the whole update, so how an update is cut into passes does not change it.  What the
+starting policy thinks of a token (proximal log-probability, entropy) is found once per step; where there is a single
+update and nothing is chosen by entropy, its own forward pass is that look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from rlvr_trainer.algorithms.objective import Loss, Tokens, Totals
+from rlvr_trainer.algorithms.recipe import Choice, Recipe
+from rlvr_trainer.learner.backends.base import Backend, Diverged, Scorer
+from rlvr_trainer.learner.batching import Batch
+from rlvr_trainer.learner.microbatches import MicroBatch, Plan, Rows, cut
+from rlvr_trainer.learner.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """Everything that decides how a step is taken, the same for all steps."""
+
+    backend: Backend
+    recipe: Recipe
+    reference: Scorer | None
+    """The frozen base model; present when the recipe compares with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """What a policy thinks of every completion token; 0 where nobody looked yet."""
+
+    logprob_BT: Tensor
+    entropy_BT: Tensor
+
+    @classmethod
+    def nowhere(cls, batch: Batch) -> Self:
+        return cls(logprob_BT=torch.zeros_like(batch.sampling_BT), entropy_BT=torch.zeros_like(batch.sampling_BT))
+
+    def remember(self, micro: MicroBatch, logprob_N: Tensor, entropy_N: Tensor) -> None:
+        micro.put(micro.spread(logprob_N.detach()), self.logprob_BT)
+        micro.put(micro.spread(entropy_N.detach()), self.entropy_BT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stage:
+    """A step in progress: what is fixed before its first update."""
+
+    batch: Batch
+    start: Look
+    """The policy that starts the step."""
+    reference: Look | None
+    choice: Choice
+    has_looked: bool
+    """Whether `start` was filled by a pass of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What one optimizer update found; counts are tokens."""
+
+    loss: float
+    num_selected: int
+    num_clipped: int
+    num_dual_clipped: int
+    kl_nats: float | None
+    """Sum over the update's tokens."""
+    num_tokens: int
+    gradient_norm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Findings:
+    """What a step found."""
+
+    stage: Stage
+    updates: tuple[Update, ...]
+
+
+def take_step(batch: Batch, plan: Plan, method: Method, *, learning_rate: float, watch: Stopwatch) -> Findings:
+    """Look, choose, update; Diverged when a loss or gradient is not finite."""
+    with watch.phase("look"):
+        stage = prepare(batch, plan, method)
+    updates = []
+    for number, passes in enumerate(plan.updates, start=1):
+        try:
+            updates.append(update(stage, passes, method, learning_rate=learning_rate, watch=watch))
+        except Diverged as error:
+            raise Diverged(f"update {number} of {len(plan.updates)}: {error}") from error
+    return Findings(stage=stage, updates=tuple(updates))
+
+
+def prepare(batch: Batch, plan: Plan, method: Method) -> Stage:
+    """Everything that stays fixed during the step."""
+    recipe = method.recipe
+    has_looked = recipe.needs_entropy or len(plan.updates) > 1
+    start = look(method.backend, batch, plan.whole) if has_looked else Look.nowhere(batch)
+    return Stage(
+        batch=batch,
+        start=start,
+        reference=look(method.reference, batch, plan.whole) if method.reference is not None else None,
+        choice=choose(start.entropy_BT, batch, plan, recipe),
+        has_looked=has_looked,
+    )
+
+
+@torch.no_grad()
+def look(scorer: Scorer, batch: Batch, passes: Sequence[Rows]) -> Look:
+    """What `scorer` thinks of every completion token of the batch."""
+    seen = Look.nowhere(batch)
+    for rows in passes:
+        micro = cut(batch, rows)
+        seen.remember(micro, *scorer.statistics(micro))
+    return seen
+
+
+def choose(entropy_BT: Tensor, batch: Batch, plan: Plan, recipe: Recipe) -> Choice:
+    """Which tokens are treated how, decided over the rows that the recipe wants to see together."""
+    if recipe.choice_scope != "microbatch":
+        return recipe.choose(entropy_BT, batch.mask_BT)
+    selected_BT, uncertain_BT = torch.zeros_like(batch.mask_BT), torch.zeros_like(batch.mask_BT)
+    for rows in plan.whole:
+        micro = cut(batch, rows)
+        part = recipe.choose(micro.of(entropy_BT), micro.mask_MT)
+        micro.put(part.selected_BT, selected_BT)
+        micro.put(part.uncertain_BT, uncertain_BT)
+    return Choice(selected_BT=selected_BT, uncertain_BT=uncertain_BT)
+
+
+def update(stage: Stage, passes: Sequence[Rows], method: Method, *, learning_rate: float, watch: Stopwatch) -> Update:
+    """Add up the gradients of all passes, then take one optimizer step."""
+    totals = totals_of(stage, [row for rows in passes for row in rows])
+    parts = []
+    for rows in passes:
+        micro = cut(stage.batch, rows)
+        with watch.phase("forward"):
+            part = loss_of(stage, micro, totals, method)
+        with watch.phase("backward"):
+            method.backend.backward(part.total)
+        parts.append(part)
+    loss = float(torch.stack([part.total.detach() for part in parts]).sum())
+    if not math.isfinite(loss):
+        raise Diverged(f"the loss is {loss}")
+    with watch.phase("update"):
+        gradient_norm = method.backend.update(learning_rate=learning_rate)
+    kl = [part.kl_nats for part in parts if part.kl_nats is not None]
+    return Update(
+        loss=float(sum(part.policy for part in parts)),
+        num_selected=totals.num_selected,
+        num_clipped=int(sum(part.num_clipped for part in parts)),
+        num_dual_clipped=int(sum(part.num_dual_clipped for part in parts)),
+        kl_nats=float(sum(kl)) if kl else None,
+        num_tokens=totals.num_tokens,
+        gradient_norm=gradient_norm,
+    )
+
+
+def totals_of(stage: Stage, rows: Sequence[int]) -> Totals:
+    """What the losses of an update are divided by."""
+    rows_U = torch.tensor(rows, device=stage.batch.mask_BT.device)
+    return Totals(
+        num_sequences=len(rows),
+        num_tokens=int(stage.batch.mask_BT[rows_U].sum()),
+        num_selected=int(stage.choice.selected_BT[rows_U].sum()),
+    )
+
+
+def loss_of(stage: Stage, micro: MicroBatch, totals: Totals, method: Method) -> Loss:
+    """One pass's share of the update's loss."""
+    logprob_N, entropy_N = method.backend.statistics(micro)
+    if not stage.has_looked:
+        stage.start.remember(micro, logprob_N, entropy_N)
+    tokens = Tokens(
+        logprob_MT=micro.spread(logprob_N),
+        entropy_MT=micro.spread(entropy_N),
+        proximal_MT=micro.of(stage.start.logprob_BT),
+        reference_MT=None if stage.reference is None else micro.of(stage.reference.logprob_BT),
+        advantage_M1=stage.batch.advantage_B1[micro.rows_M],
+        weight_MT=importance_weights(stage, micro, method.recipe),
+        mask_MT=micro.mask_MT,
+        selected_MT=micro.of(stage.choice.selected_BT),
+        uncertain_MT=micro.of(stage.choice.uncertain_BT),
+    )
+    return method.recipe.loss(tokens, totals)
+
+
+def importance_weights(stage: Stage, micro: MicroBatch, recipe: Recipe) -> Tensor:
+    """[M, T] corrections of the mismatch between rollout and learner; ones without a correction."""
+    mismatch_MT = micro.of(stage.start.logprob_BT) - micro.of(stage.batch.sampling_BT)
+    if recipe.importance_weights is None:
+        return torch.ones_like(mismatch_MT)
+    return recipe.importance_weights(mismatch_MT, micro.mask_MT)

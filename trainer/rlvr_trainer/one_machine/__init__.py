@@ -1,0 +1,1 @@
+"""`rlvr run`: the roles of a cluster as processes of one machine."""

@@ -1,0 +1,91 @@
+"""Everything that can be known to fail before the first process starts, all of it at once.
+
+Not covered: a custom verifier, whose code only its own worker process imports, and memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rlvr_api import RLVRJob
+from rlvr_api.base import api_name
+from rlvr_api.lengths import LaserD, O1Pruner
+from rlvr_api.recipe import resolve
+from rlvr_trainer.data.prompts import validate_data
+from rlvr_trainer.engines.local.architecture import read_architecture
+from rlvr_trainer.errors import InvalidInput, TrainerError, Unavailable
+from rlvr_trainer.models.folder import model_folder
+from rlvr_trainer.storage.store import check_writable
+from rlvr_trainer.verifiers.registry import MODULES, kind_of, verifier_for
+
+Check = Callable[[RLVRJob], None]
+
+
+def check_job(job: RLVRJob) -> None:
+    """InvalidInput with everything about the job itself that cannot work, one problem a line."""
+    _all_of(job, (check_algorithm, check_learner, check_verifiers, check_model_and_data))
+
+
+def check_run(job: RLVRJob) -> None:
+    """`check_job`, and what only matters to a run on this machine; Unavailable if just the checkpoint store is away."""
+    _all_of(job, (check_job, check_engine, check_suspended, check_checkpoints))
+
+
+def check_engine(job: RLVRJob) -> None:
+    if job.spec.rollout.engine != "local":
+        raise InvalidInput(
+            f"spec.rollout.engine is {job.spec.rollout.engine!r}, which `rlvr run` cannot start yet: set it to local, "
+            "in the manifest or with --set spec.rollout.engine=local."
+        )
+
+
+def check_suspended(job: RLVRJob) -> None:
+    if job.spec.suspend:
+        raise InvalidInput("spec.suspend is true, so there is nothing to run: set it to false.")
+
+
+def check_learner(job: RLVRJob) -> None:
+    learner = job.spec.learner
+    if learner.backend.deepspeed is not None:
+        raise InvalidInput("spec.learner.backend.deepspeed is not available in this version: use `local: {}`.")
+    if learner.nodes > 1:
+        raise InvalidInput(f"spec.learner.nodes is {learner.nodes}, but the local backend is one process: set 1.")
+
+
+def check_algorithm(job: RLVRJob) -> None:
+    shaping = resolve(job.spec.algorithm).length_reward
+    if shaping is not None and isinstance(shaping.variant, LaserD | O1Pruner):
+        name = next(api_name(field) for field, value in shaping if value is not None)
+        raise InvalidInput(
+            f"spec.algorithm.lengthReward.{name} (preset {job.spec.algorithm.preset!r}) needs completions sampled "
+            "apart from training, which is not available in this version: use lengthReward.laser with a fixed targetTokens."
+        )
+
+
+def check_verifiers(job: RLVRJob) -> None:
+    for spec in job.spec.reward.verifiers:
+        if kind_of(spec) not in MODULES or spec.custom is None:
+            verifier_for(spec)
+
+
+def check_model_and_data(job: RLVRJob) -> None:
+    folder = model_folder(job.spec.model)
+    read_architecture(folder)
+    validate_data(job, folder=folder)
+
+
+def check_checkpoints(job: RLVRJob) -> None:
+    assert job.spec.checkpoint.uri is not None, "a run knows where its checkpoints go"
+    check_writable(job.spec.checkpoint.uri)
+
+
+def _all_of(job: RLVRJob, checks: tuple[Check, ...]) -> None:
+    problems: list[TrainerError] = []
+    for check in checks:
+        try:
+            check(job)
+        except TrainerError as problem:
+            problems.append(problem)
+    if problems:
+        is_invalid = any(isinstance(problem, InvalidInput) for problem in problems)
+        raise (InvalidInput if is_invalid else Unavailable)("\n".join(map(str, problems)))

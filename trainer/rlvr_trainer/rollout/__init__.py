@@ -1,0 +1,1 @@
+"""The agent in front of an engine: generation in, new policies in."""

@@ -1,0 +1,195 @@
+"""The front door of one engine: generation in, policies in, state out.
+
+The engine listens on loopback without authentication; everything reaches it through here.  An engine is given work only
+while the version of its weights is known, and what it answers is passed on unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final, NoReturn
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from rlvr_api import RLVRJob
+from rlvr_trainer.errors import InvalidInput, Unavailable
+from rlvr_trainer.metrics import Board
+from rlvr_trainer.rollout.engine import EngineControl, Patience
+from rlvr_trainer.rollout.fetch import remove_partial
+from rlvr_trainer.rollout.updates import Update, Updates
+from rlvr_trainer.surroundings import Surroundings
+from rlvr_trainer.transport import make_app, open_client, serving
+from rlvr_trainer.wire import from_json
+
+log = logging.getLogger(__name__)
+_QUEUE: Final = 4
+"""Requests let through at once, in multiples of what the engine works on; more is a client that has lost count."""
+_LOOK_SECONDS: Final = 1.0
+_JSON: Final = {"Content-Type": "application/json"}
+_NO_DEADLINE: Final = aiohttp.ClientTimeout(total=None, sock_connect=5)
+"""How long an answer may take is for whoever asked to say."""
+
+
+class PolicyOffer(msgspec.Struct, frozen=True):
+    """Body of POST /policy."""
+
+    label: str
+    url: str
+
+
+def main(surroundings: Surroundings) -> None:
+    """Serve until SIGTERM."""
+    job = RLVRJob.model_validate_json(surroundings.job.read_bytes())
+    asyncio.run(_serve(surroundings, max_in_flight=_QUEUE * job.spec.rollout.max_concurrent))
+
+
+async def _serve(surroundings: Surroundings, *, max_in_flight: int) -> None:
+    if not surroundings.engine:
+        raise InvalidInput("RLVR_ENGINE is not set: the agent needs the URL of its engine.")
+    stop, board = asyncio.Event(), Board()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    policies = (surroundings.folder / "policies").resolve()  # the engine may stand elsewhere
+    async with open_agent(
+        surroundings.engine, policies=policies, token=surroundings.token, board=board, max_in_flight=max_in_flight
+    ) as agent:
+        app = agent_app(agent, board, token=surroundings.token)
+        async with serving(app, host=surroundings.host, port=surroundings.port, cancel_on_disconnect=True) as url:
+            log.info("agent of %s listens on %s", surroundings.engine, url)
+            await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def open_agent(
+    engine_url: str, *, policies: Path, token: str, board: Board, max_in_flight: int, patience: Patience | None = None
+) -> AsyncIterator[Agent]:
+    """An agent that watches its engine while the block runs."""
+    remove_partial(policies)
+    async with open_client(token=None) as local, open_client(token=token) as coordinator:
+        door = FrontDoor(local.session, engine_url, board, max_in_flight=max_in_flight)
+        engine = EngineControl(local, engine_url, patience or Patience())
+        updates = Updates(engine, coordinator.session, board, policies=policies, cut_off=door.cut_off)
+        watch = asyncio.create_task(_watch(updates))
+        try:
+            yield Agent(door, updates)
+        finally:
+            watch.cancel()
+
+
+async def _watch(updates: Updates) -> NoReturn:
+    while True:
+        await updates.look()
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def agent_app(agent: Agent, board: Board, *, token: str) -> web.Application:
+    """The routes of one agent."""
+    app = make_app(board, token=token)
+    app.router.add_get("/health", agent.health)
+    app.router.add_get("/status", agent.status)
+    app.router.add_post("/inference/v1/generate", agent.generate)
+    app.router.add_post("/policy", agent.policy)
+    return app
+
+
+class Agent:
+    """Handlers over a front door and the updates of one engine."""
+
+    def __init__(self, door: FrontDoor, updates: Updates) -> None:
+        self._door = door
+        self._updates = updates
+        self._running: set[asyncio.Task[Update]] = set()
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.Response(status=200 if self._updates.standing.version is not None else 503)
+
+    async def status(self, _: web.Request) -> web.Response:
+        standing = self._updates.standing
+        return web.json_response({"version": standing.version, "state": standing.state})
+
+    async def generate(self, request: web.Request) -> web.StreamResponse:
+        standing = self._updates.standing
+        if standing.version is None:
+            raise Unavailable(f"the engine is {standing.state} and has no known policy; POST /policy first.")
+        return await self._door.forward(request)
+
+    async def policy(self, request: web.Request) -> web.Response:
+        offer = from_json(await request.read(), PolicyOffer)
+        # A task of its own: an update that has begun is finished even if whoever sent it has gone.
+        task = asyncio.create_task(self._updates.move_to(offer.label, url=offer.url))
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        update = await asyncio.shield(task)
+        return web.json_response({"label": offer.label, "fetchSeconds": update.fetch, "pauseSeconds": update.pause})
+
+    def _forget(self, task: asyncio.Task[Update]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.warning("policy update failed: %s", task.exception())
+
+
+class FrontDoor:
+    """Forwards generation requests and can cut all of them off."""
+
+    def __init__(self, session: aiohttp.ClientSession, engine_url: str, board: Board, *, max_in_flight: int) -> None:
+        self._session = session
+        self._url = f"{engine_url}/inference/v1/generate"
+        self._board = board
+        self._max_in_flight = max_in_flight
+        self._deadlines: set[asyncio.Timeout] = set()
+
+    def cut_off(self) -> None:
+        """End every request in flight with 503: its answer could not be trusted, or will never come."""
+        for deadline in self._deadlines:
+            deadline.reschedule(0)
+        self._deadlines.clear()
+
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        """Pass the request on and stream the answer back; Unavailable before the first byte if there is none."""
+        if len(self._deadlines) >= self._max_in_flight:
+            raise Unavailable(f"{self._max_in_flight} requests are in flight, which is all this replica takes.")
+        body = await request.read()
+        try:
+            async with asyncio.timeout(None) as deadline:
+                with self._counted(deadline):
+                    async with self._session.post(
+                        self._url, data=body, headers=_JSON, timeout=_NO_DEADLINE
+                    ) as upstream:
+                        return await _streamed(request, upstream)
+        except TimeoutError as error:
+            raise Unavailable("the engine was lost or its update failed while it answered; ask again.") from error
+        except aiohttp.ClientError as error:
+            raise Unavailable(f"the engine failed to answer: {type(error).__name__}: {error}") from error
+
+    @contextlib.contextmanager
+    def _counted(self, deadline: asyncio.Timeout) -> Iterator[None]:
+        self._deadlines.add(deadline)
+        self._board.set("rlvr_rollout_requests_in_flight", len(self._deadlines))
+        try:
+            yield
+        finally:
+            self._deadlines.discard(deadline)
+            self._board.set("rlvr_rollout_requests_in_flight", len(self._deadlines))
+
+
+async def _streamed(request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    reply = web.StreamResponse(status=upstream.status, headers={"Content-Type": upstream.content_type})
+    first = await upstream.content.readany()
+    await reply.prepare(request)
+    try:
+        await reply.write(first)
+        async for chunk in upstream.content.iter_any():
+            await reply.write(chunk)
+        await reply.write_eof()
+    except BaseException:
+        # Half an answer is out; only a broken connection can still say that it is not whole.
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    return reply
