@@ -137,7 +137,7 @@ def a_backend(folder: Path, *, sgd: bool = False, max_grad_norm: float = math.in
     return LocalBackend(policy, optimizer, dtype=torch.float32, max_grad_norm=max_grad_norm)
 
 
-def a_learner_job(model: Path, uri: str, *, steps: int = 6, every: int = 2, **spec: Any) -> RLVRJob:
+def a_learner_job(model_folder: Path, uri: str, *, steps: int = 6, every: int = 2, **spec: Any) -> RLVRJob:
     """A job of four groups of four per step, two updates each, on the model in `model`."""
     training = {"steps": steps, "promptsPerStep": 4, "groupSize": 4, "minibatches": 2, "tokenBudget": 64}
     return RLVRJob.model_validate(
@@ -146,7 +146,7 @@ def a_learner_job(model: Path, uri: str, *, steps: int = 6, every: int = 2, **sp
             "kind": "RLVRJob",
             "metadata": {"name": "test"},
             "spec": {
-                "model": {"path": str(model)},
+                "model": {"path": str(model_folder)},
                 "data": {"train": {"procedural": {"task": "chain_sum", "size": 10}}},
                 "algorithm": {"preset": "dapo"},
                 "training": training | {"optimizer": {"learningRate": 0.01, "schedule": "cosine"}},

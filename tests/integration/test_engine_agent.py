@@ -41,7 +41,7 @@ class Policies:
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
         path = self.folder / request.match_info["label"] / request.match_info["file"]
         data = path.read_bytes()
-        return web.Response(body=data[:-1] + b"?" if path.name in self.spoiled else data)
+        return web.Response(body=data[:-1] + bytes([data[-1] ^ 1]) if path.name in self.spoiled else data)
 
 
 @pytest.fixture
@@ -63,32 +63,44 @@ class Pair:
     job: dict[str, Any]
     stack: ExitStack
     engine_port: int = field(default_factory=free_port)
-    engine: Role = field(init=False)
-    agent: Role = field(init=False)
+    roles: dict[str, Role] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> Role:
+        return self.roles["engine"]
+
+    @property
+    def agent(self) -> Role:
+        return self.roles["rollout"]
 
     def start_engine(self) -> None:
-        self.engine = self.stack.enter_context(
-            running("engine", self.job, self.folder / "engine", port=self.engine_port)
-        )
+        self._start("engine", port=self.engine_port)
 
     def start_agent(self) -> None:
-        url = f"http://127.0.0.1:{self.engine_port}"
-        self.agent = self.stack.enter_context(
-            running("rollout", self.job, self.folder / "agent", RLVR_ENGINE=url)
-        )
+        self._start("rollout", RLVR_ENGINE=f"http://127.0.0.1:{self.engine_port}")
         await_answer(self.agent)
+
+    def _start(self, role: str, **options: Any) -> None:
+        self.roles[role] = self.stack.enter_context(running(role, self.job, self.folder / role, **options))
+
+
+@pytest.fixture(scope="module")
+def engine_and_no_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("pair")
+    base = write_model(folder / "base", seed=99, **SLOW)
+    job = a_job_dict(model={"path": str(base)}, rollout={"engine": "local", "maxConcurrent": 32})
+    with ExitStack() as stack:
+        pair = Pair(folder, job, stack)
+        pair.start_engine()
+        await_answer(pair.engine)
+        yield pair
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    base = write_model(tmp_path / "base", seed=99, **SLOW)
-    job = a_job_dict(model={"path": str(base)}, rollout={"engine": "local", "maxConcurrent": 32})
-    with ExitStack() as stack:
-        started = Pair(tmp_path, job, stack)
-        started.start_engine()
-        started.start_agent()
-        await_answer(started.engine)
-        yield started
+def pair(engine_and_no_agent: Pair) -> Iterator[Pair]:
+    engine_and_no_agent.start_agent()
+    yield engine_and_no_agent
+    engine_and_no_agent.agent.kill()
 
 
 class Coordinator:
@@ -115,6 +127,11 @@ class Coordinator:
         async with self.session.post(self.pair.agent.url + "/policy", json=body) as reply:
             assert reply.status == expect, await reply.text()
             return await reply.json()
+
+    async def sampled_tokens(self) -> float:
+        async with self.session.get(self.pair.engine.url + "/metrics") as reply:
+            lines = (await reply.text()).splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("rlvr_engine_generated_tokens_total"))
 
     async def generate(self, seed: int, *, max_tokens: int = 150, expect: int = 200) -> Any:
         sampling = {"n": 2, "seed": seed, "max_tokens": max_tokens, "logprobs": 1, "ignore_eos": True}
@@ -215,7 +232,7 @@ async def test_a_replaced_engine_is_noticed_and_filled_again(coordinator: Coordi
     await lost
     assert await coordinator.until(state="joining") == {"version": None, "state": "joining"}
     coordinator.pair.start_engine()
-    await coordinator.send(label)
+    await coordinator.send(label)  # waits until the engine listens
 
     after = await coordinator.generate(5)
     assert after["choices"] == before["choices"]
@@ -246,11 +263,9 @@ async def test_a_client_that_leaves_frees_its_place(coordinator: Coordinator) ->
     alone.cancel()
     await asyncio.sleep(0.5)
 
-    async with coordinator.session.get(coordinator.pair.engine.url + "/metrics") as reply:
-        sampled = (await reply.text()).splitlines()
-    total = [float(line.split()[1]) for line in sampled if line.startswith("rlvr_engine_generated_tokens_total")]
+    begun = await coordinator.sampled_tokens()
     await coordinator.generate(2, max_tokens=10)
-    assert total[0] < 2 * 450
+    assert await coordinator.sampled_tokens() == begun + 2 * 10
 
 
 async def test_an_agent_that_comes_back_trusts_no_label_it_did_not_install(coordinator: Coordinator) -> None:

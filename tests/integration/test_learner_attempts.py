@@ -112,7 +112,7 @@ def stop_after(folder: Path, job: RLVRJob, *, step: int) -> None:
     """Let an attempt finish `step` steps and ask it to stop while it waits for the next batch."""
     place = a_place(folder, job, batches=step)
     process = start(place)
-    wait_for(lambda: (place.attempt_folder / "reports" / f"{step:06d}.json").exists(), process)
+    wait_for((place.attempt_folder / "reports" / f"{step:06d}.json").exists, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == contract.EXIT_INTERRUPTED, process.stderr_text()
 
@@ -170,8 +170,8 @@ def test_killed_outright_it_resumes_from_the_checkpoint_before(tmp_path: Path, m
     job = a_job(tmp_path, model_folder)
     place = a_place(tmp_path, job, batches=3)
     process = start(place)
-    wait_for(lambda: (checkpoint(tmp_path, 2) / "READY").exists(), process)
-    wait_for(lambda: (place.attempt_folder / "reports" / "000003.json").exists(), process)
+    wait_for((checkpoint(tmp_path, 2) / "READY").exists, process)
+    wait_for((place.attempt_folder / "reports" / "000003.json").exists, process)
     process.kill()
     process.wait()
     second = a_place(tmp_path, job, attempt=1)

@@ -60,11 +60,7 @@ async def test_a_published_policy_is_served_file_by_file(policies: Path) -> None
 
 async def test_no_path_leads_out_of_the_policies(policies: Path) -> None:
     label = label_in(policies)
-    traversals = [
-        f"{label}/{quote('../../token', safe='')}",
-        f"{quote('..', safe='')}/token",
-        f"{label}/..%2f..%2ftoken",
-    ]
+    traversals = [f"{label}/..%2F..%2Ftoken", "%2E%2E/token", f"{label}/%2E%2E", f"{label}%2F..%2F..%2Ftoken/x"]
 
     async with a_coordinator(policies, asyncio.Future()) as session:
         assert {await status_of(session, f"/policies/{path}") for path in traversals} == {404}

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from learning import a_backend, a_dealing, a_model_folder, a_recipe, random_facts
 from rlvr_api import OptimizerSpec
@@ -9,7 +10,7 @@ from rlvr_trainer.errors import CorruptArtifact
 from rlvr_trainer.learner.backends.base import Diverged
 from rlvr_trainer.learner.backends.local import LocalBackend, make_optimizer
 from rlvr_trainer.learner.batching import build_batch
-from rlvr_trainer.learner.microbatches import plan_step
+from rlvr_trainer.learner.microbatches import cut, plan_step
 from rlvr_trainer.learner.models import load_policy
 from rlvr_trainer.learner.step import Method, take_step
 from rlvr_trainer.learner.stopwatch import Stopwatch
@@ -50,11 +51,11 @@ def test_gradients_are_scaled_down_to_the_limit_and_their_norm_is_told_unscaled(
     free, limited = a_backend(model_folder, sgd=True), a_backend(model_folder, sgd=True, max_grad_norm=0.5)
     norms = []
     for backend in (free, limited):
-        weight = backend.weights()["lm_head.weight"].clone().requires_grad_()
+        before = backend.weights()["lm_head.weight"].clone()
         parameter = dict(backend._policy.model.named_parameters())["lm_head.weight"]
         backend.backward((parameter * 2.0).sum())
         norms.append(backend.update(learning_rate=1.0))
-        moved = (backend.weights()["lm_head.weight"] - weight).norm()
+        moved = (backend.weights()["lm_head.weight"] - before).norm()
         assert float(moved) == pytest.approx(norms[-1] if backend is free else 0.5, rel=1e-4)
 
     assert norms[0] == norms[1] > 0.5
@@ -95,5 +96,23 @@ def test_the_size_of_a_checkpoint_is_known_before_it_is_written(model_folder: Pa
 def test_weights_of_another_model_are_refused(model_folder: Path, tmp_path: Path) -> None:
     a_backend(a_model_folder(tmp_path / "tied", tied=True)).save(tmp_path)
 
-    with pytest.raises(CorruptArtifact, match="does not fit the base model: lm_head.weight"):
+    with pytest.raises(CorruptArtifact, match=r"does not fit the base model: lm_head.weight"):
         a_backend(model_folder).load(tmp_path)
+
+
+def test_bfloat16_computes_and_publishes_in_half_precision_and_keeps_whole_weights(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    policy = load_policy(model_folder, temperature=1.0)
+    optimizer = make_optimizer(policy.parameters(), OptimizerSpec())
+    half = LocalBackend(policy, optimizer, dtype=torch.bfloat16, max_grad_norm=1.0)
+    whole = a_backend(model_folder)
+    micro = cut(build_batch(random_facts(1), a_recipe()), (0, 1, 2))
+    with torch.no_grad():
+        rounded, exact = half.statistics(micro)[0], whole.statistics(micro)[0]
+    train(half, 1)
+    half.save(tmp_path)
+
+    assert 0 < float((rounded - exact).abs().max()) < 0.5
+    assert {weight.dtype for weight in half.weights().values()} == {torch.bfloat16}
+    assert {weight.dtype for weight in load_file(tmp_path / "model.safetensors").values()} == {torch.float32}

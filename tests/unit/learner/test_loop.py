@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,4 +15,4 @@ def test_spans_hold_the_positions_and_no_other(positions: set[int]) -> None:
     spans = merged(positions)
 
     assert {position for start, end in spans for position in range(start, end)} == positions
-    assert all(end < start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end < start for (_, end), (start, _) in pairwise(spans))

@@ -85,7 +85,7 @@ class Naive:
                 self.loss([facts.groups[number] for number in part], old).backward()
                 with torch.no_grad():
                     for parameter in self.model.parameters():
-                        parameter -= RATE * parameter.grad
+                        parameter.sub_(RATE * parameter.grad)
 
 
 DAPO_TIS = {

@@ -10,7 +10,7 @@ Files appear whole: each is renamed into place.
 
 from __future__ import annotations
 
-import os
+import shutil
 import time
 from pathlib import Path
 from typing import Final
@@ -58,7 +58,7 @@ class Exchange:
         """Keep the facts of `step` where no later attempt overwrites or deletes them; returns the copy's path."""
         kept = self._folder / "diverged" / f"{step:06d}.facts"
         kept.parent.mkdir(exist_ok=True)
-        os.link(self._batch(step), kept)
+        shutil.copyfile(self._batch(step), kept)
         return kept
 
     def _batch(self, step: int) -> Path:

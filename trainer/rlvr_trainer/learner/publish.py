@@ -1,13 +1,12 @@
 """The learner's weights as a policy that rollouts can load: a Hugging Face directory, sealed under its label.
 
-What surrounds the weights (configuration, tokenizer) is the base model's, linked or copied; weights that share memory
+What surrounds the weights (configuration, tokenizer) is the base model's; weights that share memory
 are written once.  The coordinator learns of a policy by policy.json.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -40,20 +39,16 @@ class Publisher:
         self._folder = folder
         self._announcement = announcement
         self._keep = keep
-        self._template = folder / ".template"
         self._config: dict[str, Any] = json.loads((base / CONFIG).read_bytes())
-        shutil.rmtree(self._template, ignore_errors=True)
-        self._template.mkdir(parents=True)
-        for source in sorted({path for pattern in _SURROUNDINGS for path in base.glob(pattern) if path.is_file()}):
-            shutil.copyfile(source, self._template / source.name)
+        self._surroundings = {path for pattern in _SURROUNDINGS for path in base.glob(pattern) if path.is_file()}
 
     def publish(self, step: int, weights: dict[str, Tensor]) -> str:
         """Seal and announce the policy of `step` finished steps; returns its label."""
         draft = self._folder / ".draft"
         shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        for path in self._template.iterdir():
-            os.link(path, draft / path.name)
+        draft.mkdir(parents=True)
+        for path in self._surroundings:
+            shutil.copyfile(path, draft / path.name)
         (draft / CONFIG).write_text(json.dumps(with_dtype(self._config, _dtype_of(weights)), indent=2))
         save_file(weights, draft / WEIGHTS, metadata={"format": "pt"})
         label = seal_policy(draft, step=step)

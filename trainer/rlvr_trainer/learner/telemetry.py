@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -14,37 +14,38 @@ from rlvr_trainer.metrics import Board
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.transport import make_app, serving
 
+T = TypeVar("T")
+
 
 @contextmanager
 def telemetry(board: Board, surroundings: Surroundings) -> Iterator[str]:
     """Serve while the block runs; yields the base URL.  A port that is taken is an OSError here, not in the thread."""
-    address: Future[str] = Future()
+    app = make_app(board, token=surroundings.token)
+    app.router.add_get("/health", _health)
+    server = AsyncExitStack()
+    with _event_loop() as loop:
+        try:
+            yield _await(server.enter_async_context(serving(app, host=surroundings.host, port=surroundings.port)), loop)
+        finally:
+            _await(server.aclose(), loop)
+
+
+@contextmanager
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that runs in a thread."""
     loop = asyncio.new_event_loop()
-    done = asyncio.Event()
-    thread = threading.Thread(
-        target=lambda: loop.run_until_complete(_serve(board, surroundings, address, done)),
-        name="telemetry",
-        daemon=True,
-    )
+    thread = threading.Thread(target=loop.run_forever, name="telemetry", daemon=True)
     thread.start()
     try:
-        yield address.result()
+        yield loop
     finally:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(done.set)
-            thread.join(timeout=5.0)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
         loop.close()
 
 
-async def _serve(board: Board, surroundings: Surroundings, address: Future[str], done: asyncio.Event) -> None:
-    app = make_app(board, token=surroundings.token)
-    app.router.add_get("/health", _health)
-    try:
-        async with serving(app, host=surroundings.host, port=surroundings.port) as url:
-            address.set_result(url)
-            await done.wait()
-    except OSError as error:
-        address.set_exception(error)
+def _await(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
 
 
 async def _health(_: web.Request) -> web.Response:

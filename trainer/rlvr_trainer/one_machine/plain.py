@@ -20,18 +20,19 @@ class PlainScreen:
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._last_line = -inf
+        self._last_step_line = -inf
         self._shown_step = 0
         self._shown_activity = ""
 
     def show(self, view: View) -> None:
         progress = view.progress
-        quiet = view.elapsed - self._last_line
-        if progress is None or quiet < STEP_SECONDS:
+        if progress is None:
             return
-        if progress.step > 0 and progress.step != self._shown_step:
-            self._shown_step = progress.step
-            self.say(step_line(progress), elapsed=view.elapsed)
-        elif progress.activity != self._shown_activity and quiet >= ACTIVITY_SECONDS:
+        if progress.step != self._shown_step:
+            if view.elapsed - self._last_step_line >= STEP_SECONDS:
+                self._shown_step, self._last_step_line = progress.step, view.elapsed
+                self.say(step_line(progress), elapsed=view.elapsed)
+        elif progress.activity != self._shown_activity and view.elapsed - self._last_line >= ACTIVITY_SECONDS:
             self._shown_activity = progress.activity
             self.say(progress.activity, elapsed=view.elapsed)
 

@@ -114,8 +114,8 @@ class LocalBackend(LocalScorer):
         different = [name for name in stored.keys() | self._named.keys() if not self._fits(name, stored)]
         if different:
             raise CorruptArtifact(
-                f"{folder / WEIGHTS} does not fit the base model: {min(different)} is missing on one side or has another "
-                "shape. Give spec.model the model that the checkpoint was trained from."
+                f"{folder / WEIGHTS} does not fit the base model: {min(different)} is missing on one side or shaped "
+                "differently. Give spec.model the model that the checkpoint was trained from."
             )
         with torch.no_grad():
             for name, parameter in self._named.items():

@@ -60,6 +60,7 @@ class Chart:
     summary: str
     """The figure in one sentence, for people who cannot see it."""
     legend: tuple[str, ...]
+    """Names of the colors; empty where there is only one."""
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     paths: tuple[Path, ...] = ()
@@ -86,6 +87,7 @@ def line_chart(
     title: str, *, unit: str, series: Mapping[str, Sequence[Point]], marks: Mapping[str, Sequence[Point]] | None = None
 ) -> Chart | None:
     """Lines of (step, value), and single marked points; None when there is nothing to draw."""
+    is_alone = len(series) + len(marks or {}) == 1
     series = {name: bucketed(points) for name, points in series.items() if points}
     marks = {name: points for name, points in (marks or {}).items() if points}
     everything = [point for points in (*series.values(), *marks.values()) for point in points]
@@ -97,7 +99,7 @@ def line_chart(
         title=title,
         unit=unit,
         summary=" ".join(_story(name, points) for name, points in {**series, **marks}.items()),
-        legend=(*series, *marks),
+        legend=() if is_alone else (*series, *marks),
         x_ticks=_step_ticks(frame),
         y_ticks=tuple(Tick(at=frame.top(value), label=_short(value)) for value in ticks),
         paths=tuple(_path(points, frame, color) for color, points in enumerate(series.values())),

@@ -5,6 +5,7 @@ What is shown is decided here; how it looks is the template's business.  Text fr
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ def recipe_rows(job: RLVRJob) -> Iterator[tuple[str, str, str]]:
     recipe = resolve(job.spec.algorithm)
     document: dict[str, Any] = recipe.model_dump(mode="json", by_alias=True, exclude={"sources"})
     for path, source in sorted(recipe.sources.items()):
-        yield path, str(_at(document, path)), source
+        yield path, json.dumps(_at(document, path)).strip('"'), source
 
 
 def excerpt(text: str, *, length: int = 600) -> str:
