@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -174,7 +175,7 @@ class Door:
         url = f"{self._target}{request.raw_path}"
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
-            session.request(request.method, _raw(url), headers=request.headers, data=body) as reply,
+            session.request(request.method, _raw(url), headers=request.headers, data=io.BytesIO(body)) as reply,
         ):
             headers = {name: value for name, value in reply.headers.items() if name != "Transfer-Encoding"}
             return web.Response(status=reply.status, headers=headers, body=await reply.read())

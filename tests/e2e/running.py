@@ -27,15 +27,15 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """`rlvr run JOB --dir FOLDER --plain --set ...`, output to FOLDER.log."""
     flags = [word for setting in settings for word in ("--set", setting)]
-    log = folder.with_suffix(".log").open("ab")
-    return subprocess.Popen(
-        [RLVR, "run", job, "--dir", folder, "--plain", *flags],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, **(environment or {})},
-    )
+    with folder.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(
+            [RLVR, "run", job, "--dir", folder, "--plain", *flags],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
 
 
 def output(folder: Path) -> str:

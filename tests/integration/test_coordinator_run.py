@@ -222,6 +222,26 @@ async def test_work_goes_to_the_rollouts_that_answer(tmp_path: Path) -> None:
     assert min(len(one.seeds) for one in rollouts) >= 10
 
 
+async def test_a_late_rollout_starts_with_the_newest_policy(tmp_path: Path, unused_tcp_port: int) -> None:
+    learner, first, late = FakeLearner(tmp_path), FakeRollout(seconds=0.02), FakeRollout(seconds=0.02)
+    mortal = Mortal(late.app, port=unused_tcp_port)
+
+    async with running(first.app(), FakeReward(by_first_digit).app()) as (a, reward), asyncio.timeout(30):
+        training = asyncio.create_task(learner.train(steps=6))
+        peers = surroundings(tmp_path, [a, f"http://127.0.0.1:{unused_tcp_port}"], [reward])
+        coordinating = asyncio.create_task(coordinate(peers, a_small_job(steps=6), pace=FAST))
+        while len(learner.facts) < 2:  # noqa: ASYNC110 - the fake counts
+            await asyncio.sleep(0.002)
+        await mortal.start()
+        await coordinating
+        await training
+        await mortal.kill()
+
+    assert int(late.labels[0].split("-")[0]) >= 1
+    assert late.seeds
+    assert_every_prompt_once(learner)
+
+
 async def test_groups_of_a_rollout_that_falls_silent_are_asked_for_elsewhere(tmp_path: Path) -> None:
     learner, silent, other = FakeLearner(tmp_path), FakeRollout(seconds=0.01), FakeRollout(seconds=0.01)
 

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from builders import a_job_dict
+from engine_fakes import eventually
 from reference import load_reference, reference_logprobs
 from rlvr_trainer.storage.policies import seal_policy
 from rlvr_trainer.transport import serving
@@ -117,10 +118,11 @@ class Coordinator:
             return found
 
     async def until(self, *, state: str) -> dict[str, Any]:
-        async with asyncio.timeout(20):
-            while (status := await self.status())["state"] != state:
-                await asyncio.sleep(0.05)
-        return status
+        async def holds() -> bool:
+            return (await self.status())["state"] == state
+
+        await eventually(holds)
+        return await self.status()
 
     async def send(self, label: str, *, expect: int = 200) -> Any:
         body = {"label": label, "url": f"{self.policies.url}/{label}"}
@@ -190,7 +192,7 @@ async def test_an_update_under_load_loses_nothing_and_every_range_is_its_own_ver
 
 
 async def test_a_spoiled_policy_changes_nothing(coordinator: Coordinator) -> None:
-    labels = [coordinator.policies.publish(step, seed=step) for step in (0, 1)]
+    labels = [coordinator.policies.publish(step, seed=step) for step in (7, 8)]
     await coordinator.send(labels[0])
     coordinator.policies.spoiled.add("model.safetensors")
 

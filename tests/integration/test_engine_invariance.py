@@ -1,7 +1,6 @@
 """What a completion becomes depends on its request and its weights, not on company, timing or pauses."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings

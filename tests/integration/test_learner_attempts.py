@@ -77,6 +77,17 @@ def test_a_report_says_what_was_measured_and_nothing_else(tmp_path: Path, model_
     assert report.metrics.keys().isdisjoint({"rlvr_learner_kl_reference_nats", "rlvr_learner_importance_weight_mean"})
 
 
+def test_a_recipe_with_a_kl_term_tells_how_far_the_policy_went_from_the_base_model(
+    tmp_path: Path, model_folder: Path
+) -> None:
+    job = a_learner_job(model_folder, (tmp_path / "checkpoints").as_uri(), steps=2, algorithm={"preset": "grpo"})
+    place = a_place(tmp_path, job, batches=2)
+    main(place)
+
+    report = from_json((place.attempt_folder / "reports" / "000002.json").read_bytes(), StepReport)
+    assert report.metrics["rlvr_learner_kl_reference_nats"] > 1e-3
+
+
 @pytest.mark.parametrize("interrupted_at", [2, 4])
 def test_a_run_that_is_resumed_ends_with_the_same_weights_bit_for_bit(
     tmp_path: Path, model_folder: Path, interrupted_at: int

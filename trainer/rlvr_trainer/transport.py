@@ -11,14 +11,16 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
+import msgspec
 from aiohttp import web
 
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.metrics import Board
 
+T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _RETRYABLE_STATUS: Final = frozenset({502, 503, 504})
 _MAX_BODY_BYTES: Final = 256 * 2**20
@@ -113,16 +115,27 @@ class Client:
 
     async def once(self, method: str, url: str, body: Any, *, timeout: float) -> Any:  # noqa: ASYNC109 - aiohttp enforces it
         """One try: Unavailable when it may be repeated, TrainerError with the peer's words when it may not."""
+        data = await self._send(method, url, body, timeout=timeout)
+        return json.loads(data) if data else None
+
+    async def ask(self, url: str, body: Any, *, timeout: float, kind: type[T]) -> T:  # noqa: ASYNC109 - as above
+        """One POST whose reply is read straight into `kind`: ten times as fast as by way of dictionaries."""
+        data = await self._send("POST", url, body, timeout=timeout)
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.DecodeError as error:
+            raise TrainerError(f"POST {url} answered something else than expected: {error}") from error
+
+    async def _send(self, method: str, url: str, body: Any, *, timeout: float) -> bytes:  # noqa: ASYNC109 - as above
         limits = aiohttp.ClientTimeout(total=timeout)
         try:
             async with self.session.request(method, url, json=body, timeout=limits) as reply:
-                text = await reply.text()
+                data = await reply.read()
         except TimeoutError as error:
             raise Unavailable(f"{method} {url} gave no answer within {timeout:.1f} s") from error
         except aiohttp.ClientError as error:
             raise Unavailable(f"{method} {url} failed: {type(error).__name__}: {error}") from error
-        if reply.status in _RETRYABLE_STATUS:
-            raise Unavailable(f"{method} {url} answered {reply.status}: {text[:500]}")
-        if reply.status >= 400:
-            raise TrainerError(f"{method} {url} answered {reply.status}: {text[:500]}")
-        return json.loads(text) if text else None
+        if reply.status < 400:
+            return data
+        words = f"{method} {url} answered {reply.status}: {data[:500].decode(errors='replace')}"
+        raise Unavailable(words) if reply.status in _RETRYABLE_STATUS else TrainerError(words)

@@ -75,3 +75,9 @@ def test_the_estimates_agree_with_the_true_divergence_in_expectation() -> None:
     for which in (0, 1):
         mean = sum(p.exp() * pair[which] for p, pair in zip(sampling, estimates, strict=True))
         torch.testing.assert_close(mean, truth)
+
+
+def test_a_weight_on_either_bound_is_kept() -> None:
+    weights_BT = importance_weights(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), cap=1.0, mode="mask")
+
+    assert weights_BT.item() == 1

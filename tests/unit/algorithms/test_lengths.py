@@ -123,6 +123,16 @@ def test_a_bucket_without_answers_gets_the_longest_length() -> None:
     assert target_length(torch.tensor([]), (1024, 2048), required=6, longest=3000) == 3000
 
 
+def test_exactly_one_expected_correct_answer_is_enough() -> None:
+    assert target_length(torch.tensor([5, 90, 90, 90, 90, 90]), (10, 100), required=6, longest=200) == 10
+
+
+def test_a_wrong_answer_at_the_target_has_not_explored() -> None:
+    wrong, readable = torch.tensor([False]), torch.tensor([True])
+
+    assert laser_de(torch.zeros(1), wrong, torch.tensor([50]), readable, target=50, alpha=0.5).item() == 0
+
+
 def test_a_target_never_grows_when_more_correct_answers_are_expected() -> None:
     lengths_M = torch.arange(100, 5000, 37)
     grid = length_grid(512, 4096, step=512)

@@ -161,6 +161,18 @@ def test_tokens_without_gradient_leave_no_trace() -> None:
     assert not masked[0][~mask_N].any()
 
 
+def test_each_token_may_have_the_gradient_of_either_result() -> None:
+    given = problem(tokens=3, width=3, vocabulary=11)
+    to_logprob, to_entropy = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+
+    both = [
+        torch.autograd.grad((logprob_N * to_logprob + entropy_N * to_entropy).sum(), given.hidden)[0]
+        for logprob_N, entropy_N in (token_statistics(*given[:2], given.targets, bias_V=given.bias), dense(given))
+    ]
+
+    torch.testing.assert_close(both[0], both[1])
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0])
 def test_a_temperature_must_be_positive(temperature: float) -> None:
     given = problem(tokens=1, width=1, vocabulary=2)

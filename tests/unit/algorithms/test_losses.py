@@ -70,6 +70,13 @@ def test_tokens_called_clipped_are_those_without_gradient() -> None:
     assert stopped.tolist() == [gradient == 0 for gradient in case.expected["grad_dual3"]]
 
 
+def test_tokens_on_a_bound_or_without_advantage_are_not_called_clipped() -> None:
+    ratio, advantage = torch.tensor([1.5, 0.5, 3.0, 9.0, 0.1]), torch.tensor([1.0, -1.0, -1.0, 0.0, 0.0])
+
+    assert not is_clipped(ratio, advantage, eps_low=0.5, eps_high=0.5).any()
+    assert not is_dual_clipped(ratio, advantage, dual_clip=3.0).any()
+
+
 def test_the_dapo_loss_is_a_token_mean_with_clip_higher() -> None:
     case = CASES["dapo_loss"]
     logprob_BT, mask_BT = logprobs(case), case.given_mask()

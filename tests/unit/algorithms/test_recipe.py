@@ -233,6 +233,14 @@ def test_dividing_by_all_tokens_makes_the_step_smaller_by_the_selected_share() -
     case.assert_close(tokens.selected_MT, "trl_selected")
 
 
+@pytest.mark.parametrize(("method", "kept"), [("exact", 1), ("quantile", 3)])
+def test_ties_at_the_threshold_are_cut_or_kept_as_the_manifest_says(method: str, kept: int) -> None:
+    entropy_BT = CASES["rule8020_ties"].given("entropy")[None]
+    recipe = a_recipe("highEntropy20", tokenSelection={"topEntropy": {"method": method}})
+
+    assert recipe.choose(entropy_BT, torch.ones(1, 5, dtype=torch.bool)).selected_BT.sum() == kept
+
+
 @pytest.mark.parametrize("method", ["exact", "quantile"])
 def test_a_selection_per_sequence_keeps_some_of_each(method: str) -> None:
     recipe = a_recipe("highEntropy20", tokenSelection={"topEntropy": {"scope": "sequence", "method": method}})

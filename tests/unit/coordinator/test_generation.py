@@ -1,14 +1,16 @@
 """A group as the engine's route speaks it."""
 
+import json
 from typing import Any
 
 import pytest
 
 from builders import a_prompt
 from fakes import choice_of
-from rlvr_trainer.coordinator.generation import Sampling, read_group, read_status, request_body, seed_of
+from rlvr_trainer.coordinator.generation import GroupReply, Sampling, read_group, read_status, request_body, seed_of
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.samples import Finish, Group, Span
+from rlvr_trainer.wire import from_json
 
 SAMPLING = Sampling(num_completions=2, max_tokens=64, temperature=1.0, top_p=1.0, top_k=-1, stop_token_ids=(1,))
 LABELS = ("4-aaaaaaaaaaaa", "5-bbbbbbbbbbbb")
@@ -21,7 +23,8 @@ def a_reply(**first_choice: Any) -> dict[str, Any]:
 
 
 def read(reply: Any) -> Group:
-    return read_group(reply, prompt=a_prompt(), sampling=SAMPLING, allowed=LABELS, decode=str)
+    found = from_json(json.dumps(reply), GroupReply)
+    return read_group(found, prompt=a_prompt(), sampling=SAMPLING, allowed=LABELS, decode=str)
 
 
 def test_a_request_says_everything_that_vllm_needs() -> None:

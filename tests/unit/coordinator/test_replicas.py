@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_trainer.coordinator.replicas import Replica, State, count_by_state, least_loaded
+from rlvr_trainer.coordinator.replicas import Replica, State, count_by_state, delay_before_look, least_loaded
 
 READY = Replica(url="a", state=State.READY, label="3-abc")
 
@@ -36,6 +36,18 @@ def test_a_lost_replica_keeps_its_load_and_forgets_its_policy() -> None:
 
     assert (lost.state, lost.label, lost.in_flight) == (State.LOST, None, 4)
     assert choose(lost) is None
+
+
+def test_losses_in_a_row_make_the_coordinator_patient() -> None:
+    def delay(replica: Replica) -> float:
+        return delay_before_look(replica, first=0.2, ceiling=5.0)
+
+    once = READY.lost()
+    again = once.lost().answered(None, wanted="3-abc", is_ready=False).lost()
+
+    assert (delay(READY), delay(once), delay(again)) == (0.2, 0.2, 0.4)
+    assert delay(Replica(url="a", num_losses=9)) == 5.0
+    assert again.answered("3-abc", wanted="3-abc", is_ready=True).num_losses == 0
 
 
 def test_a_replica_ready_on_an_old_policy_counts_as_updating() -> None:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,14 @@ from transformers import AutoTokenizer, Qwen2ForCausalLM
 
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.models import builtin_path
-from rlvr_trainer.models.arithmetic_task import LONGEST_COMPLETION, Problem, final_answer, partial_sums, problems
+from rlvr_trainer.models.arithmetic_task import (
+    LONGEST_COMPLETION,
+    Problem,
+    character_tokenizer,
+    final_answer,
+    partial_sums,
+    problems,
+)
 from rlvr_trainer.models.make_arithmetic import complete, measure
 
 FOLDER = builtin_path("arithmetic")
@@ -58,7 +64,11 @@ def test_text_of_the_alphabet_survives_the_tokenizer(tokenizer: Tokenizer, text:
 
 
 def test_a_character_outside_the_alphabet_becomes_unk(tokenizer: Tokenizer) -> None:
-    assert tokenizer.encode("1\n×").tokens == ["1", "<unk>", "<unk>"]
+    assert tokenizer.encode("1\nx").tokens == ["1", "<unk>", "<unk>"]
+
+
+def test_the_shipped_tokenizer_is_the_one_the_script_makes(tokenizer: Tokenizer) -> None:
+    assert tokenizer.get_vocab() == character_tokenizer().get_vocab()
 
 
 def test_transformers_reads_the_same_tokenizer(tokenizer: Tokenizer) -> None:
@@ -118,15 +128,15 @@ def test_greedy_answers_parse_as_integers(model: Qwen2ForCausalLM, tokenizer: To
 
 
 def test_the_base_leaves_learning_one_thing_to_find_out(model: Qwen2ForCausalLM, tokenizer: Tokenizer) -> None:
-    measured = measure(model, tokenizer, list(problems(size=400, seed=5)))
+    measured = measure(model, tokenizer, list(problems(size=128, seed=5)))
 
-    assert 0.35 <= measured.sampled <= 0.6
-    assert 0.06 <= measured.steps_share <= 0.25
+    assert 0.3 <= measured.sampled <= 0.6
+    assert 0.05 <= measured.steps_share <= 0.3
     assert (measured.steps.accuracy or 0) >= 0.85
 
 
 def test_the_card_gives_the_recipe_and_the_numbers() -> None:
-    card = (Path(FOLDER) / "README.md").read_text()
+    card = (FOLDER / "README.md").read_text()
 
     assert "license: apache-2.0" in card
     assert "rlvr_trainer.models.make_arithmetic" in card

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from math import inf
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlvr_trainer.one_machine.events import (
     Action,
@@ -21,6 +23,7 @@ from rlvr_trainer.one_machine.events import (
 from rlvr_trainer.one_machine.state import Life, Limits, Member, OnExit, Rule, State
 from rlvr_trainer.one_machine.supervision import begin, decide, restart_delay
 
+Happening = tuple[str, int] | str | int | float
 CREW = {
     "reward-0": Member(rule=Rule.REPLACE),
     "engine-0": Member(rule=Rule.REPLACE),
@@ -124,7 +127,10 @@ def test_a_crashed_learner_takes_the_coordinator_along_and_both_start_as_the_nex
     assert play.feed(Exited("coordinator", -15)) == ()
     assert play.feed(Tick(), after=0.5) == (Start("learner-0"), Start("coordinator"))
     assert (play.state.attempt, play.state.restarts) == (1, 1)
-    assert "attempt 1 starts from the checkpoint of step 10 (1 of 3 restarts used)" in play.said
+    assert play.said == (
+        "learner-0 exited with code 1; its attempt is given up (1 of 3 restarts used)\n"
+        "attempt 1 starts from the checkpoint of step 10 in 0.5 s"
+    )
 
 
 def test_a_coordinator_that_does_not_stop_is_killed_after_ten_seconds() -> None:
@@ -340,3 +346,47 @@ def test_whatever_the_exit_codes_a_decided_run_starts_nothing_and_ends(code: int
 
     assert late == ()
     assert play.state.is_over
+
+
+NAMES = st.sampled_from(sorted(CREW))
+HAPPENINGS = st.lists(
+    st.one_of(
+        st.tuples(NAMES, st.sampled_from([0, 1, 64, 75, -9, -15])),
+        st.just("interrupt"),
+        st.integers(0, 30),
+        st.floats(0.01, 40.0),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(HAPPENINGS)
+def test_whatever_happens_no_process_runs_twice_and_the_run_can_end(happenings: list[Happening]) -> None:
+    play = Play(limits=Limits(max_restarts=3, final_codes=frozenset({64}), on_exit={75: OnExit.RESTART_FREE}))
+    running = set(CREW)
+    for happening in happenings:
+        actions = play.feed(*events_of(happening, running), after=happening if isinstance(happening, float) else 0.0)
+        starts = [action.name for action in actions if isinstance(action, Start)]
+        assert running.isdisjoint(starts)
+        assert len(starts) == len(set(starts))
+        assert not (starts and play.state.outcome)
+        running |= set(starts)
+        assert running == {name for name in CREW if play.life(name) in {Life.RUNNING, Life.STOPPING}}
+        assert play.state.restarts <= 4
+
+    play.feed(Interrupted(), Interrupted(), *(Exited(name, -9) for name in running))
+    assert play.state.is_over
+
+
+def events_of(happening: Happening, running: set[str]) -> tuple[Event, ...]:
+    """The events of one happening; only what runs can exit."""
+    match happening:
+        case (name, code) if name in running:
+            running.remove(name)
+            return (Exited(name, code), Tick())
+        case "interrupt":
+            return (Interrupted(), Tick())
+        case int():
+            return (Progressed(step=happening, checkpoint=happening), Tick())
+    return (Tick(),)

@@ -107,9 +107,9 @@ def _command(
 
 
 def _complain(error: TrainerError) -> None:
-    """One line where there is one problem; a list where there are several."""
-    first, *rest = str(error).splitlines()
-    sys.stderr.write("\n".join([f"error: {first}", *rest]) + "\n")
+    """Each problem on a line of its own; indented lines belong to the one before."""
+    for line in str(error).splitlines():
+        sys.stderr.write(f"{line}\n" if line.startswith(" ") else f"error: {line}\n")
 
 
 def _exit_invalid() -> int:

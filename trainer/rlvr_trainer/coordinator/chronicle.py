@@ -54,6 +54,7 @@ class Chronicle:
         closing = Closing(step=step, policy_step=self.policy.step, seconds=now - self._mark)
         facts = close(produced, closing=closing, state=self.state)
         self.step, self.state, self._mark = step, facts.state, now
+        log.info("batch %d: %d groups, %d dropped", step, len(facts.groups), len(produced) - len(facts.groups))
         self._count(produced, seconds=closing.seconds)
         return facts
 

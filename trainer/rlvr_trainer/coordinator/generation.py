@@ -18,6 +18,7 @@ from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.samples import Completion, Finish, Group, Prompt, Span
 from rlvr_trainer.storage.policies import step_of
 
+Decode = Callable[[Sequence[int]], str]
 _SEED_BITS: Final = 62  # seed + i stays a signed 64-bit number
 
 
@@ -55,7 +56,9 @@ class _Choice(msgspec.Struct):
     weight_versions: list[_VersionSpan]
 
 
-class _Reply(msgspec.Struct):
+class GroupReply(msgspec.Struct):
+    """Body of a reply; the rest of it is not for us."""
+
     choices: list[_Choice]
 
 
@@ -101,23 +104,25 @@ def request_body(
 
 
 def read_group(
-    reply: Any, *, prompt: Prompt, sampling: Sampling, allowed: Collection[str], decode: Callable[[Sequence[int]], str]
+    reply: GroupReply,
+    *,
+    prompt: Prompt,
+    sampling: Sampling,
+    allowed: Collection[str],
+    decode: Decode,
 ) -> Group:
     """The group in an engine's reply.
 
     Unavailable when a completion was aborted or written by a policy outside `allowed` (the replica restarted under us);
     TrainerError when the reply breaks the route's contract.
     """
-    try:
-        choices = sorted(msgspec.convert(reply, _Reply).choices, key=lambda choice: choice.index)
-    except msgspec.ValidationError as error:
-        raise TrainerError(f"the engine's reply is not one of /inference/v1/generate: {error}") from error
+    choices = sorted(reply.choices, key=lambda choice: choice.index)
     if [choice.index for choice in choices] != list(range(sampling.num_completions)):
         raise TrainerError(f"asked for {sampling.num_completions} completions, got {len(choices)}")
     return Group(prompt=prompt, completions=tuple(_completion(choice, allowed, decode) for choice in choices))
 
 
-def _completion(choice: _Choice, allowed: Collection[str], decode: Callable[[Sequence[int]], str]) -> Completion:
+def _completion(choice: _Choice, allowed: Collection[str], decode: Decode) -> Completion:
     if choice.finish_reason not in set(Finish):
         raise Unavailable(f"completion {choice.index} ended with {choice.finish_reason!r}")
     strangers = {span.version for span in choice.weight_versions} - set(allowed)

@@ -43,16 +43,13 @@ class Intake:
         self._board = board
         self._positions = next_positions(resume.state.ledger)
         self._version = resume.step
-        self._num_accepted = resume.step * limits.prompts_per_step
+        self._num_used = resume.step * limits.prompts_per_step
         self._num_dropped_in_a_row = 0
         self._asked: deque[int] = deque()
         self._produced: dict[int, Produced] = {}
         self._changed = asyncio.Event()
-
-    @property
-    def num_waiting(self) -> int:
+        self.num_waiting = 0
         """Groups that count and are not yet in a batch."""
-        return sum(produced.fate is Fate.TRAINED for produced in self._produced.values())
 
     @property
     def num_in_flight(self) -> int:
@@ -70,14 +67,19 @@ class Intake:
             await self._changed.wait()
         for position in positions:
             assert self._asked.popleft() == position, "groups are used in the order in which they were asked for"
+        self.num_waiting -= self._limits.prompts_per_step
+        self._num_used += self._limits.prompts_per_step
         return [self._produced.pop(position) for position in positions]
 
     def _closed(self) -> tuple[int, ...] | None:
+        if self.num_waiting < self._limits.prompts_per_step:
+            return None
         fates = {position: produced.fate for position, produced in self._produced.items()}
         return close_batch(self._asked, fates, size=self._limits.prompts_per_step)
 
     def _ask_for_more(self) -> None:
-        free = room(self._limits, version=self._version, accepted=self._num_accepted, in_flight=self.num_in_flight)
+        accepted = self._num_used + self.num_waiting
+        free = room(self._limits, version=self._version, accepted=accepted, in_flight=self.num_in_flight)
         for position in islice(self._positions, free):
             self._asked.append(position)
             self._tasks.create_task(self._see_through(position))
@@ -86,7 +88,7 @@ class Intake:
     async def _see_through(self, position: int) -> None:
         produced = await self._ask(position)
         self._produced[position] = produced
-        self._num_accepted += produced.fate is Fate.TRAINED
+        self.num_waiting += produced.fate is Fate.TRAINED
         self._note_drought(produced.fate)
         self._ask_for_more()
         self._changed.set()

@@ -32,7 +32,9 @@ class _Verdict(msgspec.Struct):
     reason: str = ""
 
 
-class _Reply(msgspec.Struct):
+class Verdicts(msgspec.Struct):
+    """Body of a reply of POST /score."""
+
     verdicts: list[_Verdict]
 
 
@@ -53,12 +55,12 @@ class Judge:
         self._board.observe("rlvr_coordinator_judge_seconds", time.monotonic() - began)
         return ScoredGroup(group=group, verdicts=read_verdicts(reply, num_items=len(group.completions)))
 
-    async def _post(self, body: dict[str, Any]) -> Any:
+    async def _post(self, body: dict[str, Any]) -> Verdicts:
         delay = _FIRST_DELAY
         while True:
             url = next(self._turns)
             try:
-                return await self._client.once("POST", f"{url}/score", body, timeout=self._patience)
+                return await self._client.ask(f"{url}/score", body, timeout=self._patience, kind=Verdicts)
             except Unavailable as error:
                 log.warning("asking for verdicts again in %.1f s: %s", delay, error)
                 self._board.add("rlvr_coordinator_judge_retries_total")
@@ -71,12 +73,9 @@ def score_request(group: Group) -> dict[str, Any]:
     return {"items": [_item(index, one, group.prompt.task) for index, one in enumerate(group.completions)]}
 
 
-def read_verdicts(reply: Any, *, num_items: int) -> tuple[Verdict, ...]:
+def read_verdicts(reply: Verdicts, *, num_items: int) -> tuple[Verdict, ...]:
     """The verdicts in a reply, one for each item asked for, or TrainerError."""
-    try:
-        by_id = {verdict.id: verdict for verdict in msgspec.convert(reply, _Reply).verdicts}
-    except msgspec.ValidationError as error:
-        raise TrainerError(f"the reward service's reply is not one of /score: {error}") from error
+    by_id = {verdict.id: verdict for verdict in reply.verdicts}
     missing = [str(index) for index in range(num_items) if str(index) not in by_id]
     if missing:
         raise TrainerError(f"the reward service gave no verdict for items {', '.join(missing)} of {num_items}")

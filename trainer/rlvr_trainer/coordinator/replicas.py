@@ -35,14 +35,20 @@ class Replica:
     """Policy it holds, when it is known."""
     in_flight: int = 0
     """Completions it is writing for us."""
+    num_losses: int = 0
+    """Times it was lost since it was last ready."""
 
     def answered(self, label: str | None, *, wanted: str, is_ready: bool) -> Replica:
         """After /status or an update said which policy it holds and whether it can generate."""
-        state = State.READY if is_ready and label == wanted else State.UPDATING
-        return replace(self, state=state, label=label)
+        if is_ready and label == wanted:
+            return replace(self, state=State.READY, label=label, num_losses=0)
+        return replace(self, state=State.UPDATING, label=label)
 
     def lost(self) -> Replica:
-        return replace(self, state=State.LOST, label=None)
+        """After it failed a request, an update or all looks; a replica that is lost already stays as it is."""
+        if self.state is State.LOST:
+            return self
+        return replace(self, state=State.LOST, label=None, num_losses=self.num_losses + 1)
 
     def given(self, num_completions: int) -> Replica:
         return replace(self, in_flight=self.in_flight + num_completions)
@@ -59,6 +65,11 @@ def least_loaded(replicas: Iterable[Replica], *, wanted: str, max_in_flight: int
         if replica.state is State.READY and replica.label == wanted and replica.in_flight < max_in_flight
     ]
     return min(able, key=lambda replica: replica.in_flight, default=None)
+
+
+def delay_before_look(replica: Replica, *, first: float, ceiling: float) -> float:
+    """Seconds until a replica that is not ready is looked at again: doubling with every loss in a row."""
+    return min(first * 2.0 ** max(replica.num_losses - 1, 0), ceiling)
 
 
 def count_by_state(replicas: Iterable[Replica], *, wanted: str) -> dict[State, int]:

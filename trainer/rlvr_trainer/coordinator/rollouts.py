@@ -12,19 +12,18 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from rlvr_trainer.coordinator.generation import Sampling, read_group, read_status, request_body
-from rlvr_trainer.coordinator.replicas import Replica, State, count_by_state, least_loaded
+from rlvr_trainer.coordinator.generation import Decode, GroupReply, Sampling, read_group, read_status, request_body
+from rlvr_trainer.coordinator.replicas import Replica, State, count_by_state, delay_before_look, least_loaded
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.samples import Group, Prompt
 from rlvr_trainer.transport import Client
 
 log = logging.getLogger(__name__)
-Decode = Callable[[Sequence[int]], str]
 _REFUSALS: Final = 3
 """A group refused this often with words, not by silence, cannot be generated anywhere."""
 
@@ -36,7 +35,8 @@ class Pace:
     look: float = 1.0
     """Between two looks at a replica."""
     look_again: float = 0.2
-    """The same while it is lost or updating fails."""
+    """The same while it is lost; doubles when moving it to the policy fails again and again."""
+    look_again_ceiling: float = 5.0
     silence: float = 10.0
     """Without an answer to /status before a replica is lost and its groups are asked for elsewhere."""
     update: float = 900.0
@@ -133,14 +133,15 @@ class Rollouts:
     def _choose(self) -> Replica | None:
         return least_loaded(self._table.values(), wanted=self._labels[-1], max_in_flight=self._place.max_in_flight)
 
-    async def _ask(self, url: str, body: dict[str, Any]) -> Any:
+    async def _ask(self, url: str, body: dict[str, Any]) -> GroupReply:
         """One request, cut short when the replica's keeper finds it gone."""
         began, patience = time.monotonic(), self._place.pace.generate
         try:
             async with asyncio.timeout(patience) as deadline:
                 self._deadlines[url].add(deadline)
                 try:
-                    reply = await self._client.once("POST", f"{url}/inference/v1/generate", body, timeout=patience)
+                    generate = f"{url}/inference/v1/generate"
+                    reply = await self._client.ask(generate, body, timeout=patience, kind=GroupReply)
                 finally:
                     self._deadlines[url].discard(deadline)
         except TimeoutError as error:
@@ -182,16 +183,18 @@ class Rollouts:
                     await nudge.wait()
         nudge.clear()
         if self._table[url].state is not State.READY:
-            await asyncio.sleep(self._place.pace.look_again)
+            pace = self._place.pace
+            delay = delay_before_look(self._table[url], first=pace.look_again, ceiling=pace.look_again_ceiling)
+            await asyncio.sleep(delay)
 
     def _saw(self, url: str, *, label: str | None, is_ready: bool) -> None:
         self._table[url] = self._table[url].answered(label, wanted=self._labels[-1], is_ready=is_ready)
         self._publish_states()
 
     def _lose(self, url: str, error: TrainerError) -> None:
-        if self._table[url].state is not State.LOST:
+        before, self._table[url] = self._table[url], self._table[url].lost()
+        if before.state is not State.LOST:
             log.warning("rollout %s is lost: %s", url, error)
-            self._table[url] = self._table[url].lost()
             self._publish_states()
         self._nudges[url].set()
 

@@ -46,7 +46,10 @@ def chat_template(spec: ChatTemplate, *, folder: Path, at: str) -> Template:
 
     def render_example(example: Example) -> str:
         messages = [*opening, {"role": "user", "content": user(example)}]
-        return render({"messages": messages, "add_generation_prompt": True, **special})
+        # tools and documents are given as none, as transformers does: templates test them with `is not none`.
+        return render(
+            {"messages": messages, "add_generation_prompt": True, "tools": None, "documents": None, **special}
+        )
 
     return Template(render=render_example, adds_special_tokens=False)
 

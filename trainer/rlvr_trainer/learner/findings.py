@@ -56,7 +56,8 @@ def _of_completions(facts: StepFacts) -> Iterator[tuple[str, float]]:
 
 def _of_start(stage: Stage, recipe: Recipe) -> Iterator[tuple[str, float]]:
     batch, start, num_tokens = stage.batch, stage.start, stage.batch.num_tokens
-    _, third = mismatch_kl(start.logprob_BT, batch.sampling_BT, batch.mask_BT)
+    # In double precision: the estimate of nearly equal numbers drowns in float32's rounding and may come out negative.
+    _, third = mismatch_kl(start.logprob_BT.double(), batch.sampling_BT.double(), batch.mask_BT)
     yield "rlvr_learner_reward_mean", float(batch.reward_PG.mean())
     yield "rlvr_learner_entropy_nats", _mean(start.entropy_BT, batch.mask_BT)
     yield "rlvr_learner_mismatch_kl_nats", float(third) / num_tokens

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from reasoning_gym.factory import create_dataset
-from tokenizers import Regex, Tokenizer
-from tokenizers.decoders import Fuse
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Split
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel as ByteLevelSplit
 
 TERMS = 5
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
@@ -44,11 +44,9 @@ class Problem:
 def partial_sums(expression: str) -> list[str]:
     """`4 - 8 + 3` -> [`4-8=-4`, `-4+3=-1`]."""
     first, *rest = expression.split()
-    signed = [int(sign + digit) for sign, digit in zip(rest[::2], rest[1::2], strict=True)]
-    sums = [int(first)]
-    for term in signed:
-        sums.append(sums[-1] + term)
-    return [f"{before}{term:+d}={after}" for (before, after), term in zip(pairwise(sums), signed, strict=True)]
+    terms = [sign + digit for sign, digit in zip(rest[::2], rest[1::2], strict=True)]
+    sums = list(accumulate(map(int, terms), initial=int(first)))
+    return [f"{before}{term}={after}" for (before, after), term in zip(pairwise(sums), terms, strict=True)]
 
 
 def problems(*, size: int, seed: int) -> Iterator[Problem]:
@@ -66,11 +64,15 @@ def final_answer(completion: str) -> str | None:
 
 
 def character_tokenizer() -> Tokenizer:
-    """One token per character; what lies outside the alphabet becomes `<unk>`; decoding joins without spaces."""
+    """One token per character; each byte outside the alphabet becomes `<unk>`.
+
+    A byte-level BPE without merges, because transformers rebuilds the tokenizer of every Qwen2 model in that form.
+    """
     special = [PAD, EOS, UNKNOWN]
-    vocabulary = {token: index for index, token in enumerate([*special, *CHARACTERS])}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = Split(Regex(r"[\s\S]"), behavior="isolated")
-    tokenizer.decoder = Fuse()
+    letters = CHARACTERS.replace(" ", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}")  # how byte-level BPE writes a space
+    vocabulary = {token: index for index, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[], unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = ByteLevelSplit(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = ByteLevelDecoder()
     tokenizer.add_special_tokens(special)
     return tokenizer

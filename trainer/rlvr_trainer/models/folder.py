@@ -8,6 +8,7 @@ Downloads nothing: a `hub` model must be in the Hugging Face cache, a `path` on 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -19,9 +20,9 @@ from rlvr_trainer.models import builtin_path
 _WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
 
 
-def model_folder(spec: ModelSpec) -> Path:
+def model_folder(spec: ModelSpec, *, environment: Mapping[str, str] = os.environ) -> Path:
     """The checked Hugging Face directory of `spec.model`; InvalidInput when there is none."""
-    return checked_folder(_located(spec))
+    return checked_folder(_located(spec, environment))
 
 
 def checked_folder(folder: Path) -> Path:
@@ -41,13 +42,13 @@ def checked_folder(folder: Path) -> Path:
     return folder
 
 
-def _located(spec: ModelSpec) -> Path:
+def _located(spec: ModelSpec, environment: Mapping[str, str]) -> Path:
     if spec.builtin is not None:
         return builtin_path(spec.builtin)
     if spec.path is not None:
         return _from_path(spec.path)
     assert spec.hub is not None, "the job type admits exactly one source"
-    return _from_hub_cache(spec.hub.repository, spec.hub.revision or "main")
+    return _from_hub_cache(spec.hub.repository, spec.hub.revision, environment)
 
 
 def _from_path(path: str) -> Path:
@@ -62,9 +63,9 @@ def _from_path(path: str) -> Path:
     return Path(path).expanduser()
 
 
-def _from_hub_cache(repository: str, revision: str) -> Path:
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"models--{repository.replace('/', '--')}"
+def _from_hub_cache(repository: str, revision: str, environment: Mapping[str, str]) -> Path:
+    home = Path(environment.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(environment.get("HF_HUB_CACHE", home / "hub")) / f"models--{repository.replace('/', '--')}"
     reference = cache / "refs" / revision
     commit = reference.read_text().strip() if reference.is_file() else revision
     snapshot = cache / "snapshots" / commit

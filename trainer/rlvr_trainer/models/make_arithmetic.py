@@ -58,7 +58,7 @@ class Stage:
 
 STAGES = (
     Stage("steps", updates=1000, batch=64, learning_rate=3e-3, steps_share=1.0),
-    Stage("both", updates=580, batch=128, learning_rate=2e-3, steps_share=0.3),
+    Stage("both", updates=560, batch=128, learning_rate=2e-3, steps_share=0.3),
     Stage("tilt", updates=60, batch=256, learning_rate=3e-4, steps_share=0.14),
 )
 

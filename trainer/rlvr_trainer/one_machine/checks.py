@@ -58,7 +58,7 @@ def check_algorithm(job: RLVRJob) -> None:
         name = next(api_name(field) for field, value in shaping if value is not None)
         raise InvalidInput(
             f"spec.algorithm.lengthReward.{name} (preset {job.spec.algorithm.preset!r}) needs completions sampled "
-            "apart from training, which is not available in this version: use lengthReward.laser with a fixed targetTokens."
+            "apart from training, which this version does not do: use lengthReward.laser with a fixed targetTokens."
         )
 
 

@@ -62,9 +62,7 @@ class RunFolder:
         """Everything the roles need before they start; changes nothing that a resumed run relies on."""
         self.work.mkdir(parents=True, exist_ok=True)
         if not self.token.exists():
-            descriptor = os.open(self.token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(32))
+            _replace(self.token, secrets.token_urlsafe(32), mode=0o600)
         _replace(self.job, job.model_dump_json(by_alias=True, exclude_unset=True, indent=1))
 
     def stored_job(self) -> RLVRJob | None:
@@ -147,7 +145,10 @@ def _show(values: dict[str, Any], path: str) -> str:
     return json.dumps(values[path]) if path in values else "absent"
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write `path` whole or not at all; nobody whom `mode` excludes can read it at any moment."""
     draft = path.with_name(f"{path.name}.tmp")
-    draft.write_text(text)
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
     draft.replace(path)

@@ -109,8 +109,10 @@ def _bar(view: View) -> RenderableType:
     grid.add_column(no_wrap=True, justify="right")
     eta = progress.eta_seconds if progress else None
     left = f"{duration(eta)} left" if eta is not None and step < view.total_steps else ""
-    grid.add_row(f"[bold]step {step}/{view.total_steps}[/]", ProgressBar(total=view.total_steps, completed=step), left)
-    grid.add_row("", Text(progress.activity if progress else "starting", style="dim"), "")
+    bar = ProgressBar(total=view.total_steps, completed=step, complete_style="cyan", finished_style="green")
+    activity = progress.activity if progress else "starting: waiting to hear from the coordinator"
+    grid.add_row(f"[bold]step {step}/{view.total_steps}[/]", bar, left)
+    grid.add_row("", Text(activity, style="dim"), "")
     return grid
 
 

@@ -28,7 +28,7 @@ class PlainScreen:
         progress = view.progress
         if progress is None:
             return
-        if progress.step != self._shown_step:
+        if progress.step != self._shown_step and progress.reward is not None:
             if view.elapsed - self._last_step_line >= STEP_SECONDS:
                 self._shown_step, self._last_step_line = progress.step, view.elapsed
                 self.say(step_line(progress), elapsed=view.elapsed)

@@ -27,7 +27,15 @@ from rlvr_trainer.one_machine.processes import Command, open_processes
 from rlvr_trainer.one_machine.report.history import Record, read_record
 from rlvr_trainer.one_machine.report.page import Heading, render_page
 from rlvr_trainer.one_machine.state import Rule, State
-from rlvr_trainer.one_machine.summary import LOG_LINES, End, already_complete, closing, opening, result_document
+from rlvr_trainer.one_machine.summary import (
+    LOG_LINES,
+    End,
+    Origin,
+    already_complete,
+    closing,
+    opening,
+    result_document,
+)
 from rlvr_trainer.one_machine.view import Screen
 from rlvr_trainer.one_machine.watch import Run, watch
 from rlvr_trainer.storage.checkpoints import open_checkpoints
@@ -59,13 +67,14 @@ def run_job(job: RLVRJob, *, directory: Path, plain: bool) -> int:
 
 def train(job: RLVRJob, folder: RunFolder, *, plain: bool, cast: Cast = cast_roles) -> int:
     """Start every role, see them through, and leave a report; returns the exit code."""
-    began, attempt = time.monotonic(), folder.next_attempt()
+    began = time.monotonic()
     folder.prepare(job)
+    origin = Origin(attempt=folder.next_attempt(), checkpoint=newest_checkpoint(job))
     specs = cast(job, folder)
     folder.write(folder.targets, scrape_targets(job, specs))
-    _tell(opening(job, specs, folder=folder, attempt=attempt))
+    _tell(opening(job, specs, origin, folder=folder))
     with open_processes(folder.logs) as processes, _screen(plain=plain) as screen:
-        state = asyncio.run(watch(_what_to_watch(job, specs, folder, attempt), processes, screen))
+        state = asyncio.run(watch(_what_to_watch(job, specs, folder, origin), processes, screen))
     record = conclude(job, state, folder)
     assert state.outcome is not None, "watching ends with an outcome"
     tail = _log_tail(folder, state.outcome.culprit)
@@ -88,24 +97,26 @@ def conclude(job: RLVRJob, state: State, folder: RunFolder) -> Record:
     return record
 
 
-def newest_checkpoint(uri: str) -> int | None:
-    """Step of the newest complete checkpoint at `uri`; None when there is none."""
+def newest_checkpoint(job: RLVRJob) -> int | None:
+    """Step of the newest complete checkpoint of `job`; None when there is none."""
+    uri = job.spec.checkpoint.uri
+    assert uri is not None, "a run knows where its checkpoints are"
     complete = [stored.step for stored in open_checkpoints(uri, keep=1).stored() if stored.is_complete]
     return max(complete, default=None)
 
 
-def _what_to_watch(job: RLVRJob, specs: tuple[ProcessSpec, ...], folder: RunFolder, attempt: int) -> Run:
-    uri, stage = job.spec.checkpoint.uri, Stage(specs, folder)
-    assert uri is not None, "a run knows where its checkpoints are"
+def _what_to_watch(job: RLVRJob, specs: tuple[ProcessSpec, ...], folder: RunFolder, origin: Origin) -> Run:
+    stage = Stage(specs, folder)
     return Run(
         job=job.metadata.name,
         total_steps=job.spec.training.steps,
         members={spec.name: spec.member for spec in specs},
         limits=limits_of(job),
-        first_attempt=attempt,
+        attempt=origin.attempt,
+        checkpoint=origin.checkpoint,
         command=stage.command,
         started=stage.started,
-        newest_checkpoint=lambda: newest_checkpoint(uri),
+        newest_checkpoint=lambda: newest_checkpoint(job),
         progress_url=next(f"{spec.url}/progress" for spec in specs if spec.role == "coordinator"),
         token=folder.token.read_text(),
     )

@@ -30,10 +30,21 @@ class End:
     """Last lines of the culprit's log; empty when nobody is to blame."""
 
 
-def opening(job: RLVRJob, specs: Sequence[ProcessSpec], *, folder: RunFolder, attempt: int) -> Iterator[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a run begins."""
+
+    attempt: int
+    checkpoint: int | None
+    """Step of the newest complete checkpoint."""
+
+
+def opening(job: RLVRJob, specs: Sequence[ProcessSpec], origin: Origin, *, folder: RunFolder) -> Iterator[str]:
     """What is about to be started, where to look, and where to scrape."""
+    resumes = origin.checkpoint is not None and job.spec.checkpoint.resume == "auto"
+    begins = f", going on from step {origin.checkpoint}" if resumes else ""
     yield f"{job.metadata.name}: {job.spec.training.steps} steps in {folder.root}"
-    yield f"  starting   {', '.join(spec.name for spec in specs)} (attempt {attempt})"
+    yield f"  starting   {', '.join(spec.name for spec in specs)} (attempt {origin.attempt}{begins})"
     yield f"  logs       {folder.logs}/NAME.log"
     yield f"  metrics    {specs[0].name} {specs[0].url}/metrics"
     for spec in specs[1:]:
@@ -90,6 +101,6 @@ def _way_out(outcome: Outcome, log_tail: Iterable[str], *, folder: RunFolder) ->
         yield f"  last lines of {folder.logs / outcome.culprit}.log:"
         yield from (f"    {line}" for line in lines)
     if outcome.ending is Ending.FAILED:
-        yield "  Mend what the log names, then run the same command again: it goes on from the newest checkpoint."
+        yield "  Mend what the log names, then run the same command again: it resumes from the newest checkpoint."
     else:
         yield "  Run the same command again to go on from the newest checkpoint."

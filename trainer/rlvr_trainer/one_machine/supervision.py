@@ -127,9 +127,7 @@ def _lost(state: State, name: str, what: str, *, now: float, limits: Limits) -> 
     refusal = _refusal(state, limits)
     if refusal:
         return _failed(state, f"{what}; {refusal}", culprit=name, now=now)
-    origin = "the beginning" if state.checkpoint is None else f"the checkpoint of step {state.checkpoint}"
-    budget = f"{state.restarts} of {limits.max_restarts} restarts used"
-    notice = f"{what}; attempt {state.attempt + 1} starts from {origin} ({budget})"
+    notice = f"{what}; its attempt is given up ({state.restarts} of {limits.max_restarts} restarts used)"
     state, stops = _stop(state, _attempt(state), grace=STOP_SECONDS, now=now)
     state, more = _settled(state, now=now)
     return state, (Say(notice), *stops, *more)
@@ -162,19 +160,22 @@ def _settled(state: State, *, now: float) -> Decision:
         return state, ()
     if all(member.life is Life.FINISHED for member in group) and state.outcome is None:
         return _end(state, Outcome(ending=Ending.COMPLETE), now=now)
-    return _next_attempt(state, now=now), ()
+    return _next_attempt(state, now=now)
 
 
-def _next_attempt(state: State, *, now: float) -> State:
-    due = now + restart_delay(max(state.restarts, 1))
+def _next_attempt(state: State, *, now: float) -> Decision:
+    delay = restart_delay(max(state.restarts, 1))
+    due = now + delay
     again = {name: replace(state.members[name], life=Life.WAITING, due=due) for name in _attempt(state)}
-    return replace(
+    origin = "the beginning" if state.checkpoint is None else f"the checkpoint of step {state.checkpoint}"
+    state = replace(
         _with(state, again),
         attempt=state.attempt + 1,
         attempt_started=due,
         attempt_checkpoint=state.checkpoint,
         moved=due,
     )
+    return state, (Say(f"attempt {state.attempt} starts from {origin} in {delay:g} s"),)
 
 
 def _progressed(state: State, step: int | None, checkpoint: int | None, *, now: float) -> State:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from rlvr_api import Progress
@@ -28,7 +29,6 @@ LOOK_SECONDS: Final = 0.05
 SHOW_SECONDS: Final = 0.25
 ASK_SECONDS: Final = 0.5
 _STORE_PATIENCE_SECONDS: Final = 10.0
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +39,23 @@ class Run:
     total_steps: int
     members: Mapping[str, Member]
     limits: Limits
-    first_attempt: int
+    attempt: int
+    """The first."""
+    checkpoint: int | None
+    """Step of the newest complete checkpoint before it."""
     command: Callable[[str, int], Command]
     """How to start a member in an attempt."""
     started: Callable[[str, int, int], None]
     """Told (name, attempt, process id) of every start."""
     newest_checkpoint: Callable[[], int | None]
-    """Step of the newest complete checkpoint; may raise Unavailable, and may take its time."""
+    """The same now; may raise Unavailable, and may take its time."""
     progress_url: str
     token: str
 
 
 async def watch(run: Run, processes: Processes, screen: Screen) -> State:
     """Start the run's processes and see them through to its end; returns how it ended."""
-    checkpoint = await _ask_store(run)
-    watcher = Watcher(run, processes, screen, checkpoint=checkpoint)
+    watcher = Watcher(run, processes, screen)
     with _interrupting(watcher):
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(watcher.follow_progress())
@@ -65,13 +67,14 @@ async def watch(run: Run, processes: Processes, screen: Screen) -> State:
 class Watcher:
     """The owner of the run's state."""
 
-    def __init__(self, run: Run, processes: Processes, screen: Screen, *, checkpoint: int | None) -> None:
+    def __init__(self, run: Run, processes: Processes, screen: Screen) -> None:
         self._run = run
         self._processes = processes
         self._screen = screen
+        self._has_audience = True
         self._began = time.monotonic()
         self._progress: Progress | None = None
-        self._state = begin(run.members, attempt=run.first_attempt, checkpoint=checkpoint, now=self._began)
+        self._state = begin(run.members, attempt=run.attempt, checkpoint=run.checkpoint, now=self._began)
 
     async def until_over(self) -> State:
         next_show = 0.0
@@ -80,10 +83,10 @@ class Watcher:
                 await self._member_ended(name, code)
             self.feed(Tick())
             if time.monotonic() >= next_show:
-                self._screen.show(self._view())
+                self._display(lambda: self._screen.show(self._view()))
                 next_show = time.monotonic() + SHOW_SECONDS
             await asyncio.sleep(LOOK_SECONDS)
-        self._screen.show(self._view())
+        self._display(lambda: self._screen.show(self._view()))
         return self._state
 
     async def follow_progress(self) -> None:
@@ -104,6 +107,21 @@ class Watcher:
         for action in actions:
             self._act(action)
 
+    def stop(self) -> None:
+        """Ask for an orderly end; asking again changes nothing."""
+        if not self._state.stopping and self._state.outcome is None:
+            self.feed(Interrupted())
+
+    def _display(self, draw: Callable[[], None]) -> None:
+        """Show something; when the terminal is gone or the pipe closed, nobody watches and the run ends in order."""
+        if not self._has_audience:
+            return
+        try:
+            draw()
+        except OSError:
+            self._has_audience = False
+            self.stop()
+
     def _act(self, action: Action) -> None:
         match action:
             case Start(name=name):
@@ -114,17 +132,17 @@ class Watcher:
             case Kill(name=name):
                 self._processes.kill(name)
             case Say(text=text):
-                self._screen.say(text, elapsed=self._elapsed)
+                self._display(lambda: self._screen.say(text, elapsed=self._elapsed))
 
     async def _member_ended(self, name: str, code: int) -> None:
-        if code != 0 and self._state.members[name].rule is Rule.ATTEMPT:
+        if self._state.members[name].rule is Rule.ATTEMPT:
             # The coordinator may not have lived to tell of the newest checkpoint, which decides about the next attempt.
             self.feed(Progressed(step=None, checkpoint=await _ask_store(self._run)))
         self.feed(Exited(name, code))
 
     def _heard(self, progress: Progress) -> None:
-        for change in changes(self._progress, progress):
-            self._screen.say(change, elapsed=self._elapsed)
+        for change in changes(self._progress, progress, known_checkpoint=self._state.checkpoint):
+            self._display(partial(self._screen.say, change, elapsed=self._elapsed))
         self._progress = progress
         has_begun = progress.policy is not None
         self.feed(Progressed(step=progress.step if has_begun else None, checkpoint=progress.checkpoint.step))
@@ -147,14 +165,19 @@ class Watcher:
 
 @contextmanager
 def _interrupting(watcher: Watcher) -> Iterator[None]:
-    """Ctrl-C and its relatives become events of the run."""
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, watcher.feed, Interrupted())
+    """Ctrl-C and SIGTERM are events of the run, each time; a terminal that goes away (SIGHUP) is one only once."""
+    loop, ask = asyncio.get_running_loop(), partial(watcher.feed, Interrupted())
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGINT: ask,
+        signal.SIGTERM: ask,
+        signal.SIGHUP: watcher.stop,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in _SIGNALS:
+        for number in handlers:
             loop.remove_signal_handler(number)
 
 

@@ -49,12 +49,15 @@ def step_line(progress: Progress) -> str:
     return "  ".join(words)
 
 
-def changes(before: Progress | None, after: Progress) -> Iterator[str]:
-    """What happened between two looks at a run that deserves a line of its own."""
+def changes(before: Progress | None, after: Progress, *, known_checkpoint: int | None) -> Iterator[str]:
+    """What happened between two looks at a run that deserves a line of its own, given the newest checkpoint so far."""
     known = before.eval_step if before else None
     if after.eval_step is not None and after.eval_step != known:
         yield f"held-out accuracy {figure(after.eval_accuracy)} at step {after.eval_step}"
-    yield from _checkpoint_changes(before.checkpoint if before else CheckpointProgress(), after.checkpoint)
+    newest = after.checkpoint.step
+    if newest is not None and (known_checkpoint is None or newest > known_checkpoint):
+        yield f"checkpoint of step {newest} is complete"
+    yield from _store_changes(before.checkpoint if before else CheckpointProgress(), after.checkpoint)
 
 
 def checkpoint_line(checkpoint: CheckpointProgress, *, now: float) -> str:
@@ -67,9 +70,7 @@ def checkpoint_line(checkpoint: CheckpointProgress, *, now: float) -> str:
     return newest + ("; training waits for the store" if checkpoint.is_waiting else "") + trouble
 
 
-def _checkpoint_changes(before: CheckpointProgress, after: CheckpointProgress) -> Iterator[str]:
-    if after.step is not None and after.step != before.step:
-        yield f"checkpoint of step {after.step} is complete"
+def _store_changes(before: CheckpointProgress, after: CheckpointProgress) -> Iterator[str]:
     if after.last_error and after.last_error != before.last_error:
         yield f"checkpoint store: {after.last_error}"
     if before.last_error and not after.last_error:

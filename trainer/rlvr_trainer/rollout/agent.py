@@ -31,7 +31,7 @@ from rlvr_trainer.wire import from_json
 log = logging.getLogger(__name__)
 _QUEUE: Final = 4
 """Requests let through at once, in multiples of what the engine works on; more is a client that has lost count."""
-_LOOK_SECONDS: Final = 1.0
+_PATIENCE: Final = Patience()
 _JSON: Final = {"Content-Type": "application/json"}
 _NO_DEADLINE: Final = aiohttp.ClientTimeout(total=None, sock_connect=5)
 """How long an answer may take is for whoever asked to say."""
@@ -67,25 +67,25 @@ async def _serve(surroundings: Surroundings, *, max_in_flight: int) -> None:
 
 @contextlib.asynccontextmanager
 async def open_agent(
-    engine_url: str, *, policies: Path, token: str, board: Board, max_in_flight: int, patience: Patience | None = None
+    engine_url: str, *, policies: Path, token: str, board: Board, max_in_flight: int, patience: Patience = _PATIENCE
 ) -> AsyncIterator[Agent]:
     """An agent that watches its engine while the block runs."""
     remove_partial(policies)
     async with open_client(token=None) as local, open_client(token=token) as coordinator:
         door = FrontDoor(local.session, engine_url, board, max_in_flight=max_in_flight)
-        engine = EngineControl(local, engine_url, patience or Patience())
+        engine = EngineControl(local, engine_url, patience)
         updates = Updates(engine, coordinator.session, board, policies=policies, cut_off=door.cut_off)
-        watch = asyncio.create_task(_watch(updates))
+        watch = asyncio.create_task(_watch(updates, patience.between_looks))
         try:
             yield Agent(door, updates)
         finally:
             watch.cancel()
 
 
-async def _watch(updates: Updates) -> NoReturn:
+async def _watch(updates: Updates, seconds: float) -> NoReturn:
     while True:
         await updates.look()
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(seconds)
 
 
 def agent_app(agent: Agent, board: Board, *, token: str) -> web.Application:

@@ -15,8 +15,9 @@ from rlvr_trainer.transport import Client
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Seconds until a control call is given up."""
+    """Seconds until a control call is given up, and between two looks."""
 
+    between_looks: float = 1.0
     look: float = 10.0
     """For the engine to say which version it holds."""
     pause: float = 300.0

@@ -38,6 +38,8 @@ class Committed:
 class Record:
     """A run, as far as it came."""
 
+    step: int
+    """Finished steps."""
     reports: tuple[StepReport, ...]
     """One a step, ascending."""
     evaluations: tuple[Evaluation, ...]
@@ -48,10 +50,6 @@ class Record:
     wall_seconds: float
     """Time in committed steps."""
 
-    @property
-    def step(self) -> int:
-        return self.reports[-1].step if self.reports else 0
-
 
 def read_record(work: Path, *, checkpoints: str, result: Mapping[str, Any] | None) -> Record:
     """Gather a run's record from its folder, its checkpoints and, once there is one, its result."""
@@ -61,6 +59,7 @@ def read_record(work: Path, *, checkpoints: str, result: Mapping[str, Any] | Non
         return _of_result(reports, result)
     state = committed.state
     return Record(
+        step=max(committed.step, reports[-1].step if reports else 0),
         reports=reports,
         evaluations=state.evaluations,
         groups=_groups(state),
@@ -120,6 +119,7 @@ def _reports(folder: Path) -> Iterable[StepReport]:
 
 def _of_result(reports: tuple[StepReport, ...], result: Mapping[str, Any]) -> Record:
     return Record(
+        step=result["steps"],
         reports=reports,
         evaluations=tuple(from_json(json.dumps(found), Evaluation) for found in result["evaluations"]),
         groups={"trained": result["trained"], **result["dropped"]},

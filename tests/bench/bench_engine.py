@@ -1,0 +1,126 @@
+"""Local engine against `transformers.generate`: the shipped model, the same prompts, batch, sampling and threads.
+
+Both sample 4 completions of 64 prompts at temperature 1, up to 64 tokens, in rounds that alternate.  Tokens are those
+of the completions, end token included; generate goes on computing rows that have ended, so the same is measured a
+second time with every completion 64 tokens long.  The last line is one JSON object.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from rlvr_trainer.engines.local.engine import Engine, open_engine
+from rlvr_trainer.engines.local.requests import Choice, Request, Sampling
+from rlvr_trainer.models import builtin_path
+from rlvr_trainer.models.arithmetic_task import problems
+
+PROMPTS, COMPLETIONS, MAX_TOKENS = 64, 4, 64
+FOLDER = builtin_path("arithmetic")
+PAD, END = 0, 1
+
+Round = Callable[[int, tuple[int, ...]], int]
+"""(number, tokens that end a completion) -> completion tokens sampled."""
+
+
+def engine_round(engine: Engine, prompts: list[list[int]]) -> Round:
+    def run(number: int, ends: tuple[int, ...]) -> int:
+        finished: list[Choice] = []
+        for index, token_ids in enumerate(prompts):
+            sampling = Sampling(
+                num_completions=COMPLETIONS,
+                temperature=1.0,
+                top_p=1.0,
+                top_k=engine.architecture.vocabulary,
+                max_tokens=MAX_TOKENS,
+                seed=number * 10_000 + index * COMPLETIONS,
+                end_token_ids=ends,
+                stop_token_ids=(),
+            )
+            request = Request(request_id=f"{number}-{index}", token_ids=tuple(token_ids), sampling=sampling)
+            engine.submit(request, finished.extend)
+        while not engine.is_idle:
+            engine.step()
+        return sum(len(choice.token_ids) for choice in finished)
+
+    return run
+
+
+def generate_round(prompts: list[list[int]]) -> Round:
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32).eval()
+    longest = max(map(len, prompts))
+    tokens = torch.tensor([[PAD] * (longest - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+
+    def run(number: int, ends: tuple[int, ...]) -> int:
+        torch.manual_seed(number)
+        sampled = model.generate(
+            tokens,
+            attention_mask=mask,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=MAX_TOKENS,
+            num_return_sequences=COMPLETIONS,
+            pad_token_id=PAD,
+            eos_token_id=list(ends) or None,
+        )[:, longest:]
+        is_end = torch.isin(sampled, torch.tensor(ends, dtype=torch.long))
+        return int((is_end.cumsum(1) - is_end.long() == 0).sum())
+
+    return run
+
+
+def measure(ours: Round, theirs: Round, *, rounds: int, ends: tuple[int, ...]) -> tuple[float, float]:
+    """Median tokens per second of both, rounds alternating; the first round of each is not counted."""
+    speeds: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for run, collected in zip((ours, theirs), speeds, strict=True):
+            began = time.perf_counter()
+            tokens = run(number, ends)
+            collected.append(tokens / (time.perf_counter() - began))
+    return statistics.median(speeds[0][1:]), statistics.median(speeds[1][1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    prompts = [tokenizer.encode(problem.prompt).ids for problem in problems(size=PROMPTS, seed=77_000_000)]
+    engine = open_engine(FOLDER, max_concurrent=PROMPTS * COMPLETIONS, max_context=None, dtype=torch.float32)
+    ours, theirs = engine_round(engine, prompts), generate_round(prompts)
+
+    natural = measure(ours, theirs, rounds=options.rounds, ends=(END,))
+    full = measure(ours, theirs, rounds=options.rounds, ends=())
+
+    print(
+        f"{PROMPTS} prompts x {COMPLETIONS} completions, {options.threads} thread(s), median of {options.rounds} rounds"
+    )
+    print(f"  ending by themselves: engine {natural[0]:9,.0f} tokens/s, generate {natural[1]:9,.0f} tokens/s")
+    print(f"  all {MAX_TOKENS} tokens long:   engine {full[0]:9,.0f} tokens/s, generate {full[1]:9,.0f} tokens/s")
+    result = {
+        "speedup": natural[0] / natural[1],
+        "engineTokensPerSecond": natural[0],
+        "generateTokensPerSecond": natural[1],
+        "speedupFullLength": full[0] / full[1],
+        "engineTokensPerSecondFullLength": full[0],
+        "generateTokensPerSecondFullLength": full[1],
+        "threads": options.threads,
+    }
+    print(json.dumps({key: round(value, 2) for key, value in result.items()}))
+
+
+if __name__ == "__main__":
+    main()

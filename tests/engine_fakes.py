@@ -1,0 +1,141 @@
+"""An engine and a coordinator's policy files, in process, with faults that a test switches on."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from rlvr_trainer.metrics import Board
+from rlvr_trainer.rollout.agent import Agent, agent_app, open_agent
+from rlvr_trainer.rollout.engine import Patience
+from rlvr_trainer.storage.policies import seal_policy
+from rlvr_trainer.transport import serving
+
+TOKEN = "secret"
+IMPATIENT = Patience(between_looks=0.1, look=0.3, pause=0.3, load=0.3, label=0.3, resume=0.3)
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = 20) -> None:
+    """Wait until `holds` does."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await holds():
+                return
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class FakeEngine:
+    """Speaks vLLM's control routes; remembers what it was told."""
+
+    version: str = "default"
+    told: list[str] = field(default_factory=list)
+    """Every control call, in order."""
+    failing: dict[str, int] = field(default_factory=dict)
+    """Status that a path answers with instead."""
+    hanging: set[str] = field(default_factory=set)
+    """Paths that never answer."""
+    answer: asyncio.Event = field(default_factory=asyncio.Event)
+    """Generation waits for this."""
+    ignoring: bool = False
+    """Whether a new label is accepted and forgotten."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the newest generation request."""
+    abandoned: int = 0
+    """Generation requests whose asker left."""
+
+    def app(self) -> web.Application:
+        app = web.Application(middlewares=[self._faults])
+        app.router.add_get("/weight_info", self._weight_info)
+        app.router.add_post("/inference/v1/generate", self._generate)
+        for path in ("/pause", "/collective_rpc", "/update_weight_version", "/resume", "/abort_requests"):
+            app.router.add_post(path, self._control)
+        return app
+
+    @web.middleware
+    async def _faults(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path in self.hanging:
+            await asyncio.sleep(60)
+        if request.path in self.failing:
+            return web.Response(status=self.failing[request.path], text="told to fail")
+        reply: web.StreamResponse = await handler(request)
+        return reply
+
+    async def _weight_info(self, _: web.Request) -> web.Response:
+        return web.json_response({"weight_version": self.version})
+
+    async def _control(self, request: web.Request) -> web.Response:
+        self.told.append(request.path_qs)
+        if request.path == "/update_weight_version" and not self.ignoring:
+            self.version = (await request.json())["new_version"]
+        return web.json_response({})
+
+    async def _generate(self, request: web.Request) -> web.Response:
+        self.headers = dict(request.headers)
+        try:
+            await self.answer.wait()
+        except asyncio.CancelledError:
+            self.abandoned += 1
+            raise
+        return web.Response(body=b'{"echo": ' + await request.read() + b"}", content_type="application/json")
+
+
+@dataclass
+class FakePolicies:
+    """Policies as a coordinator serves them; `spoiled` files arrive changed."""
+
+    folder: Path
+    url: str = ""
+    spoiled: set[str] = field(default_factory=set)
+    served: list[str] = field(default_factory=list)
+    status: int = 200
+
+    def publish(self, step: int, *, files: dict[str, bytes] | None = None) -> str:
+        draft = self.folder / "draft"
+        draft.mkdir(parents=True)
+        for name, data in (files or {"model.safetensors": b"weights %d" % step, "config.json": b"{}"}).items():
+            (draft / name).write_bytes(data)
+        return seal_policy(draft, step=step)
+
+    async def file(self, request: web.Request) -> web.Response:
+        label, name = request.match_info["label"], request.match_info["file"]
+        self.served.append(name)
+        data = (self.folder / label / name).read_bytes()
+        return web.Response(body=data + b"!" if name in self.spoiled else data, status=self.status)
+
+
+@contextlib.asynccontextmanager
+async def served_policies(folder: Path) -> AsyncIterator[FakePolicies]:
+    policies = FakePolicies(folder)
+    app = web.Application()
+    app.router.add_get("/policies/{label}/{file}", policies.file)
+    async with serving(app, host="127.0.0.1", port=0) as url:
+        policies.url = f"{url}/policies"
+        yield policies
+
+
+@dataclass(frozen=True)
+class Door:
+    """An agent that listens, before a fake engine."""
+
+    url: str
+    agent: Agent
+    engine: FakeEngine
+    board: Board
+
+
+@contextlib.asynccontextmanager
+async def a_door(folder: Path, *, max_in_flight: int = 8, patience: Patience = IMPATIENT) -> AsyncIterator[Door]:
+    engine, board = FakeEngine(), Board()
+    async with (
+        serving(engine.app(), host="127.0.0.1", port=0, cancel_on_disconnect=True) as engine_url,
+        open_agent(
+            engine_url, policies=folder, token=TOKEN, board=board, max_in_flight=max_in_flight, patience=patience
+        ) as agent,
+        serving(agent_app(agent, board, token=TOKEN), host="127.0.0.1", port=0, cancel_on_disconnect=True) as url,
+    ):
+        yield Door(url, agent, engine, board)
