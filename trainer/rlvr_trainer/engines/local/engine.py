@@ -141,12 +141,13 @@ class Engine:
         self._cache_is_valid = False
 
     @torch.inference_mode()
-    def step(self) -> None:
-        """Admit what fits and grow every running sequence by one token."""
+    def step(self, *, admit: bool = True) -> None:
+        """Admit what fits, unless told not to, and grow every running sequence by one token."""
         if not self._cache_is_valid:
             self._fill(0, self.num_running)
             self._cache_is_valid = True
-        self._admit()
+        if admit:
+            self._admit()
         if self.num_running:
             self._grow()
 

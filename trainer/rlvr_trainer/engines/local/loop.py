@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 
 class PauseMode(enum.StrEnum):
-    """What becomes of requests when generation is paused."""
+    """What becomes of requests when generation is paused; new ones are queued in every mode."""
 
     ABORT = "abort"
-    """Answered at once with what they have; new ones are refused until resumed."""
+    """All are answered at once with what they have."""
     WAIT = "wait"
-    """Finished first; new ones are refused until resumed."""
+    """Running completions are finished first; what waits goes on waiting."""
     KEEP = "keep"
-    """Frozen in place; new ones are queued."""
+    """Frozen in place."""
 
 
 class EngineLoop:
@@ -46,8 +46,8 @@ class EngineLoop:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._answers: dict[str, Future[list[Choice]]] = {}
         self._paused = False
-        self._refusing = False
-        self._drained: list[Future[None]] = []
+        self._draining: list[Future[None]] = []
+        """Pauses that wait for running completions."""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -55,7 +55,7 @@ class EngineLoop:
     def is_paused(self) -> bool:
         """Read without waiting for the step that runs."""
         self._refuse_if_dead()
-        return self._paused
+        return self._paused or bool(self._draining)
 
     @property
     def weight_version(self) -> str:
@@ -72,14 +72,12 @@ class EngineLoop:
         self._thread.join()
 
     def generate(self, request: Request) -> Future[list[Choice]]:
-        """Queue `request`; Unavailable while paused with mode abort or wait."""
+        """Queue `request`."""
         answer: Future[list[Choice]] = Future()
 
         def submit() -> None:
             if not answer.set_running_or_notify_cancel():
                 return
-            if self._refusing:
-                raise Unavailable("generation is paused for a weight update; ask again after /resume.")
             self._engine.submit(request, answer.set_result)
             self._answers[request.request_id] = answer
             answer.add_done_callback(lambda _: self._answers.pop(request.request_id, None))
@@ -99,13 +97,12 @@ class EngineLoop:
         def act() -> None:
             if not paused.set_running_or_notify_cancel():
                 return
-            self._refusing = mode is not PauseMode.KEEP
             if mode is PauseMode.ABORT:
                 self._engine.abort_all()
-            self._drained.append(paused)
+            self._draining.append(paused)
             if drop_cache:
                 self._engine.drop_cache()
-            if mode is not PauseMode.WAIT or self._engine.is_idle:
+            if mode is not PauseMode.WAIT or not self._engine.num_running:
                 self._halt()
 
         self.call(act).add_done_callback(lambda done: _pass_on_failure(done, paused))
@@ -113,8 +110,8 @@ class EngineLoop:
 
     def resume(self) -> Future[None]:
         def act() -> None:
-            self._paused = self._refusing = False
-            self._tell_drained()
+            self._paused = False
+            self._end_draining()
 
         return self.call(act)
 
@@ -153,8 +150,8 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                self._serve_calls(wait=self._paused or self._engine.is_idle)
-                if not self._paused and not self._engine.is_idle:
+                self._serve_calls(wait=not self._has_work())
+                if self._has_work():
                     self._step()
         except BaseException as error:  # nobody above: whoever waits must hear of it
             log.exception("the engine loop has died")
@@ -162,15 +159,18 @@ class EngineLoop:
             while not self._stopping:
                 self._serve_calls(wait=True)
 
+    def _has_work(self) -> bool:
+        return not self._paused and not self._engine.is_idle
+
     def _step(self) -> None:
         engine = self._engine
         sampled, read = engine.num_sampled_tokens, engine.num_prompt_tokens
-        engine.step()
+        engine.step(admit=not self._draining)
         self._board.add("rlvr_engine_generated_tokens_total", engine.num_sampled_tokens - sampled)
         self._board.add("rlvr_engine_prompt_tokens_total", engine.num_prompt_tokens - read)
         self._board.set("rlvr_engine_sequences_running", engine.num_running)
         self._board.set("rlvr_engine_sequences_waiting", engine.num_waiting)
-        if self._drained and engine.is_idle:
+        if self._draining and not engine.num_running:
             self._halt()
 
     def _serve_calls(self, *, wait: bool) -> None:
@@ -183,12 +183,12 @@ class EngineLoop:
 
     def _halt(self) -> None:
         self._paused = True
-        self._tell_drained()
+        self._end_draining()
 
-    def _tell_drained(self) -> None:
-        for paused in self._drained:
+    def _end_draining(self) -> None:
+        for paused in self._draining:
             paused.set_result(None)
-        self._drained.clear()
+        self._draining.clear()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -198,7 +198,7 @@ class EngineLoop:
         told = Unavailable(f"the engine died while answering: {error!r}; restart its process.")
         for answer in list(self._answers.values()):
             answer.set_exception(told)
-        for paused in self._drained:
+        for paused in self._draining:
             paused.set_exception(told)
 
     def _refuse_if_dead(self) -> None:
