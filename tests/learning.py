@@ -95,6 +95,8 @@ def facts_of(step: int, groups: Sequence[ScoredGroup]) -> StepFacts:
         policy_step=step - 1,
         groups=tuple(groups),
         dropped={},
+        num_judged=sum(len(one.verdicts) for one in groups),
+        num_correct=sum(one.num_correct for one in groups),
         produce_seconds=0.1,
         state=CoordinatorState(
             ledger=Ledger(intervals=(Interval(start=0, end=last + 1, fate=Fate.TRAINED),)), generated_tokens=first

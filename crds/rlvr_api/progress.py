@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from rlvr_api.base import Model
-from rlvr_api.quantities import Count
+from rlvr_api.quantities import Count, Tally
 
 
 class CheckpointProgress(Model):
@@ -51,7 +51,7 @@ class Progress(Model):
     """Mean token entropy of the newest step, in nats."""
     tokens_per_second: float | None = None
     """Completion tokens received per second during the newest step."""
-    generated_tokens: Count = 0
+    generated_tokens: Tally = 0
     """Completion tokens sampled for training so far, dropped groups included."""
     dropped_groups: dict[str, Count] = Field(default_factory=dict)
     """Groups consumed without being trained, by fate."""

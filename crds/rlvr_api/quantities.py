@@ -37,6 +37,8 @@ Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "da
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Tally = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""A number that grows for as long as a job runs."""
 Seed = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 """Zero to one."""

@@ -84,6 +84,13 @@ class RLVRJobSpec(Model):
             field="rollout.sampling.maxTokens",
         ),
         Rule(
+            cel="self.training.groupSize <= self.rollout.maxConcurrent",
+            message="rollout.maxConcurrent {rollout.maxConcurrent} is less than training.groupSize "
+            "{training.groupSize}, and one replica samples a whole group: raise maxConcurrent or lower groupSize",
+            holds=lambda spec: spec.training.group_size <= spec.rollout.max_concurrent,
+            field="rollout.maxConcurrent",
+        ),
+        Rule(
             cel="self.training.optimizer.warmupSteps <= self.training.steps",
             message="training.optimizer.warmupSteps {training.optimizer.warmupSteps} is more than training.steps "
             "{training.steps}: lower it",

@@ -281,3 +281,16 @@ async def test_an_agent_that_comes_back_trusts_no_label_it_did_not_install(coord
     assert await coordinator.status() == {"version": None, "state": "joining"}
     await coordinator.send(label)
     assert (await coordinator.status())["state"] == "ready"
+
+
+async def test_both_processes_end_with_zero_when_asked(coordinator: Coordinator) -> None:
+    await coordinator.send(coordinator.policies.publish(0, seed=0))
+    busy = asyncio.create_task(coordinator.generate(1, max_tokens=400))
+    await asyncio.sleep(0.2)
+
+    for role in (coordinator.pair.agent, coordinator.pair.engine):
+        role.process.terminate()
+        assert await asyncio.to_thread(role.process.wait, 10) == 0
+
+    await asyncio.wait([busy])
+    assert busy.exception() is not None

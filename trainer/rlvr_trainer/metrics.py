@@ -51,7 +51,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     # The learner; each gauge is the newest step's value and also a key of StepReport.metrics.
     _gauge("rlvr_learner_step", "Finished optimizer steps."),
     _gauge("rlvr_learner_reward_mean", "Mean reward of the step's completions, shaping included."),
-    _gauge("rlvr_learner_accuracy_ratio", "Share of the step's completions judged correct."),
+    _gauge("rlvr_learner_accuracy_ratio", "Correct share of all completions sampled for the step, dropped groups too."),
     _gauge("rlvr_learner_completion_tokens_mean", "Mean completion length in tokens."),
     _gauge("rlvr_learner_completion_tokens_max", "Longest completion in tokens."),
     _gauge("rlvr_learner_truncated_ratio", "Share of completions cut off by the token limit."),

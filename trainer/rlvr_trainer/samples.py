@@ -183,6 +183,10 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel", eq=Fa
     groups: tuple[ScoredGroup, ...]
     dropped: dict[Fate, int]
     """Groups consumed since the previous step without being trained."""
+    num_judged: int
+    """Completions judged since the previous step, those of dropped groups included."""
+    num_correct: int
+    """How many of them are correct."""
     produce_seconds: float
     """From the previous batch's hand-over to this one's."""
     state: CoordinatorState

@@ -32,6 +32,7 @@ def test_facts_hold_the_groups_that_count_and_the_state_after_the_step() -> None
         (12, 13, Fate.ERROR),
         (13, 14, Fate.TRAINED),
     ]
+    assert (facts.num_judged, facts.num_correct) == (8, 4)
     assert (facts.state.generated_tokens, facts.state.wall_seconds) == (100 + 4 * 2 * 2, 12.5)
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from rlvr_trainer.coordinator.ledger import record
 from rlvr_trainer.coordinator.produce import Produced
-from rlvr_trainer.samples import CoordinatorState, Evaluation, Fate, StepFacts
+from rlvr_trainer.samples import CoordinatorState, Evaluation, Fate, Outcome, StepFacts
 from rlvr_trainer.wire import pack
 
 KEPT_BATCHES: Final = 8
@@ -36,12 +36,15 @@ class Closing:
 
 def close(produced: Sequence[Produced], *, closing: Closing, state: CoordinatorState) -> StepFacts:
     """The facts of a step; `state` is the coordinator's before it."""
+    judged = [verdict for one in produced for verdict in one.scored.verdicts if verdict.outcome is not Outcome.ERROR]
     fates = {one.scored.group.prompt.position: one.fate for one in produced}
     return StepFacts(
         step=closing.step,
         policy_step=closing.policy_step,
         groups=tuple(one.scored for one in produced if one.fate is Fate.TRAINED),
         dropped=dict(Counter(fate for fate in fates.values() if fate is not Fate.TRAINED)),
+        num_judged=len(judged),
+        num_correct=sum(verdict.is_correct for verdict in judged),
         produce_seconds=closing.seconds,
         state=msgspec.structs.replace(
             state,

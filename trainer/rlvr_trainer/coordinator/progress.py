@@ -120,6 +120,8 @@ def _eta(known: Known) -> float | None:
 def _activity(known: Known) -> str:
     if known.activity is not None:
         return known.activity
+    if known.checkpoint.is_waiting:
+        return "waiting for the checkpoint store"
     if known.policy.step == known.total_steps:
         return "done"
     if known.num_rollouts_ready == 0:

@@ -48,7 +48,7 @@ def num_tokens_of(facts: StepFacts) -> int:
 def _of_completions(facts: StepFacts) -> Iterator[tuple[str, float]]:
     completions = [completion for one in facts.groups for completion in one.group.completions]
     lengths = [len(completion.token_ids) for completion in completions]
-    yield "rlvr_learner_accuracy_ratio", sum(one.num_correct for one in facts.groups) / len(completions)
+    yield "rlvr_learner_accuracy_ratio", facts.num_correct / facts.num_judged
     yield "rlvr_learner_completion_tokens_mean", sum(lengths) / len(lengths)
     yield "rlvr_learner_completion_tokens_max", float(max(lengths))
     yield "rlvr_learner_truncated_ratio", sum(c.finish is Finish.LENGTH for c in completions) / len(completions)

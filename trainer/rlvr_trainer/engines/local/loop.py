@@ -41,6 +41,7 @@ class EngineLoop:
     def __init__(self, engine: Engine, board: Board) -> None:
         self.died: Future[None] = Future()
         """Gets the exception that ended the loop, if one does."""
+        self.died.set_running_or_notify_cancel()  # so that nobody who stops waiting for it can cancel it
         self._engine = engine
         self._board = board
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
