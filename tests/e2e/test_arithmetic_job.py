@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from e2e.running import committed_history, prove_exactly_once, role_processes, run_to_end
 
 SHORT = (
@@ -12,6 +14,7 @@ SHORT = (
 )
 
 
+@pytest.mark.timeout(600)
 def test_the_example_learns_to_solve_held_out_problems(tmp_path: Path) -> None:
     result = run_to_end(tmp_path / "run")
 
