@@ -85,7 +85,7 @@ chaos: $(VENV)/.dev  ## Kill a training run KILLS=20 times at random moments and
 bench-head: $(VENV)/.dev  ## Fused head against a dense one: memoryRatio, timeRatio
 	@$(BIN)/python tests/bench/bench_head.py
 bench-engine: $(VENV)/.dev  ## Local engine against transformers.generate: speedup
-	@$(BIN)/python tests/bench/bench_engine.py
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_engine.py
 bench-learning: $(VENV)/.dev  ## Train the example job with SEEDS="0 1 2" and print held-out accuracy before and after
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_learning.py --seeds $(SEEDS)
 smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2-135M) on GSM8K-format data

@@ -24,6 +24,6 @@ def reference_logprobs(
 ) -> npt.NDArray[np.float32]:
     """ln p of each completion token, from one forward pass over the whole sequence."""
     tokens = torch.tensor([[*prompt, *completion]])
-    logprobs = torch.log_softmax(model(tokens).logits[0].float() / temperature, -1)
+    logprobs = torch.log_softmax(model(tokens).logits[0] / temperature, -1)
     predicted = logprobs[len(prompt) - 1 : -1].gather(1, tokens[0, len(prompt) :, None]).squeeze(1)
     return predicted.numpy()

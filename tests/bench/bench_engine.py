@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from reference import load_reference, reference_logprobs
 from rlvr_trainer.engines.local.engine import Engine, open_engine
 from rlvr_trainer.engines.local.requests import Choice, Request, Sampling
 from rlvr_trainer.models import builtin_path
@@ -29,27 +30,52 @@ Round = Callable[[int, tuple[int, ...]], int]
 """(number, tokens that end a completion) -> completion tokens sampled."""
 
 
+def complete(engine: Engine, prompts: list[list[int]], number: int, ends: tuple[int, ...]) -> list[list[Choice]]:
+    """The completions of every prompt, all prompts in one batch."""
+    finished: list[list[Choice]] = [[] for _ in prompts]
+    for index, token_ids in enumerate(prompts):
+        sampling = Sampling(
+            num_completions=COMPLETIONS,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=engine.architecture.vocabulary,
+            max_tokens=MAX_TOKENS,
+            seed=number * 10_000 + index * COMPLETIONS,
+            end_token_ids=ends,
+            stop_token_ids=(),
+        )
+        request = Request(request_id=f"{number}-{index}", token_ids=tuple(token_ids), sampling=sampling)
+        engine.submit(request, finished[index].extend)
+    while not engine.is_idle:
+        engine.step()
+    return finished
+
+
 def engine_round(engine: Engine, prompts: list[list[int]]) -> Round:
     def run(number: int, ends: tuple[int, ...]) -> int:
-        finished: list[Choice] = []
-        for index, token_ids in enumerate(prompts):
-            sampling = Sampling(
-                num_completions=COMPLETIONS,
-                temperature=1.0,
-                top_p=1.0,
-                top_k=engine.architecture.vocabulary,
-                max_tokens=MAX_TOKENS,
-                seed=number * 10_000 + index * COMPLETIONS,
-                end_token_ids=ends,
-                stop_token_ids=(),
-            )
-            request = Request(request_id=f"{number}-{index}", token_ids=tuple(token_ids), sampling=sampling)
-            engine.submit(request, finished.extend)
-        while not engine.is_idle:
-            engine.step()
-        return sum(len(choice.token_ids) for choice in finished)
+        return sum(len(one.token_ids) for choices in complete(engine, prompts, number, ends) for one in choices)
 
     return run
+
+
+def logprob_gaps(engine: Engine, prompts: list[list[int]]) -> dict[str, float]:
+    """How far sampling log-probabilities lie from a transformers forward pass, and that one from float64, in nats."""
+    single, double = load_reference(FOLDER), load_reference(FOLDER).double()
+    ours: list[float] = []
+    floor: list[float] = []
+    for prompt, choices in zip(prompts, complete(engine, prompts, 99, (END,)), strict=True):
+        for choice in choices:
+            reference = reference_logprobs(single, prompt, choice.token_ids.tolist())
+            ours += abs(choice.logprobs - reference).tolist()
+            floor += abs(reference - reference_logprobs(double, prompt, choice.token_ids.tolist())).tolist()
+    gaps = torch.tensor(ours)
+    return {
+        "logprobGapMean": float(gaps.mean()),
+        "logprobGapP99": float(gaps.quantile(0.99)),
+        "logprobGapMax": float(gaps.max()),
+        "logprobGapTransformersToFloat64Max": max(floor),
+        "logprobTokens": len(ours),
+    }
 
 
 def generate_round(prompts: list[list[int]]) -> Round:
@@ -119,7 +145,8 @@ def main() -> None:
         "generateTokensPerSecondFullLength": full[1],
         "threads": options.threads,
     }
-    print(json.dumps({key: round(value, 2) for key, value in result.items()}))
+    rounded = {key: round(value, 2) for key, value in result.items()}
+    print(json.dumps(rounded | logprob_gaps(engine, prompts)))
 
 
 if __name__ == "__main__":
