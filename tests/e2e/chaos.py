@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 from e2e.running import (
@@ -59,15 +61,15 @@ def strike(folder: Path, process: subprocess.Popen[bytes], target: str, chance: 
     return bool(victims)
 
 
-def victim_run(folder: Path, kills: int, chance: random.Random) -> Counter[str]:
+def victim_run(folder: Path, kills: int, targets: Iterator[str], chance: random.Random) -> Counter[str]:
     """One run to its end under at most `kills` kills at random moments; what was killed, counted."""
     struck: Counter[str] = Counter()
     process = start(folder, *SETTINGS)
     while True:
         try:
-            code = process.wait(chance.uniform(0.5, 15.0) if struck.total() < kills else 600)
+            code = process.wait(chance.uniform(0.3, 8.0) if struck.total() < kills else 600)
         except subprocess.TimeoutExpired:
-            target = ROLES[struck.total() % len(ROLES)]
+            target = next(targets)
             struck[target] += strike(folder, process, target, chance)
             continue
         if code == 0:
@@ -87,9 +89,10 @@ def main() -> None:
         run_to_end(reference, *SETTINGS)
         prove_exactly_once(reference, steps=STEPS, prompts_per_step=PROMPTS)
         print(f"reference run: {STEPS} steps in {time.monotonic() - began:.0f} s", flush=True)
+        targets = cycle(ROLES)
         while struck.total() < options.kills:
             folder = Path(scratch) / f"victim-{len(accounts)}"
-            struck += victim_run(folder, options.kills - struck.total(), chance)
+            struck += victim_run(folder, options.kills - struck.total(), targets, chance)
             accounts.append(prove_exactly_once(folder, steps=STEPS, prompts_per_step=PROMPTS))
             assert weights(folder) == weights(reference), "the interrupted run ended with other weights"
             print(f"run {len(accounts)}: {struck.total()} of {options.kills} kills so far, {accounts[-1]}", flush=True)
