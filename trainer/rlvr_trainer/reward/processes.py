@@ -39,7 +39,7 @@ async def start_worker(setup: Setup) -> Worker:
     except TimeoutError as error:
         await worker.kill()
         raise Unavailable(f"a worker was not ready within {_START_SECONDS:.0f} s") from error
-    except BaseException:
+    except BaseException:  # a cancelled start too must not leave the worker behind
         await worker.kill()
         raise
     if ready.problem is not None:

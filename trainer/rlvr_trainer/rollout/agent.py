@@ -188,7 +188,7 @@ async def _streamed(request: web.Request, upstream: aiohttp.ClientResponse) -> w
             await reply.write(chunk)
         await reply.write_eof()
     except BaseException:
-        # Half an answer is out; only a broken connection can still say that it is not whole.
+        # A cancellation too: half an answer is out, and only a broken connection can still say that it is not whole.
         if request.transport is not None:
             request.transport.abort()
         raise

@@ -35,7 +35,7 @@ def make(_spec: ReasoningGymVerifier) -> Verifier:
         answer = final_answer(text)
         try:
             value = min(max(float(score(answer, entry)), 0.0), 1.0)
-        except Exception as problem:
+        except Exception as problem:  # over a hundred third-party scorers, each with errors of its own
             if task.answer is None:  # then nothing shows that the scorer works at all
                 raise
             return malformed(f"{task.source} cannot read {shown(answer)}: {type(problem).__name__}: {problem}")
