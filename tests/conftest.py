@@ -9,7 +9,7 @@ from collections.abc import Generator
 import pytest
 
 GPU_WORD = "GPU"
-pytest_plugins = ("object_store",)
+pytest_plugins = ("object_store", "kubernetes_server")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -121,7 +121,7 @@ def _command(weed: str, folder: Path, options: tuple[str, ...]) -> tuple[list[st
     identity = {"name": "tests", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     keys.write_text(json.dumps({"identities": [identity]}))
     roles = ("master", "volume", "filer", "s3")
-    ports = _free_ports(2 * len(roles))
+    ports = free_ports(2 * len(roles))
     listen = [f"-{role}.port={ports[2 * i]}" for i, role in enumerate(roles)]
     listen += [f"-{role}.port.grpc={ports[2 * i + 1]}" for i, role in enumerate(roles)]
     usual = [f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={keys}"]
@@ -132,7 +132,7 @@ def _command(weed: str, folder: Path, options: tuple[str, ...]) -> tuple[list[st
     return [weed, "-logtostderr=true", "server", *usual, *listen, *options], server
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

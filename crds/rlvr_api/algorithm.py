@@ -109,6 +109,12 @@ class Archer(Model):
     """KL coefficient of reasoning tokens."""
     kl_low_entropy: NonNegative = 0.001
     """KL coefficient of knowledge tokens."""
+    kl_normalization: Literal["tokens", "classes"] = "tokens"
+    """`tokens` averages the KL term over all tokens, as in the paper; `classes` averages it over each class by itself,
+    as in the released code."""
+    entropy_source: Literal["start", "update"] = "start"
+    """Policy whose entropies decide: the one that starts the step, or, as in the released code, the one being updated,
+    so that a token may change its class between updates."""
 
 
 class Aspo(Model):
@@ -162,6 +168,8 @@ class ImportanceSamplingSpec(Model):
     """One weight per token, the product over the completion, or its geometric mean."""
     cap: Annotated[float, Field(ge=1)] | None = None
     """Largest weight."""
+    veto: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """A completion with any token whose ratio is below this weighs nothing; 0 turns it off."""
 
 
 class DynamicSamplingSpec(Model):

@@ -28,4 +28,5 @@ class CheckpointSpec(Model):
     keep: Positive = 3
     """How many complete checkpoints stay."""
     resume: Literal["auto", "never"] = "auto"
-    """`auto` continues from the newest complete checkpoint of this job; `never` starts from the base model."""
+    """`auto` continues from the newest complete checkpoint of this job; `never` begins with the base model, in a place
+    without checkpoints of another run, and continues from its own alone."""

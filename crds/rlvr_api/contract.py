@@ -18,6 +18,10 @@ LABEL_INDEX: Final = f"{GROUP}/index"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 LABEL_MANAGED: Final = f"{GROUP}/managed"
 FINALIZER: Final = f"{GROUP}/last-checkpoint"
+ANNOTATION_SKIP_LAST_CHECKPOINT: Final = f"{GROUP}/skip-last-checkpoint"
+"""On a job that is being deleted: do not wait for the learner to save."""
+ANNOTATION_NEVER_FORCE: Final = f"{GROUP}/never-force-delete"
+"""On a job: leave pods that are stuck on a lost node to the cluster's administrator."""
 
 PORT_COORDINATOR: Final = 8470
 PORT_AGENT: Final = 8471

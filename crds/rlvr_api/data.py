@@ -8,6 +8,7 @@ from pydantic import Field
 
 from rlvr_api.base import Model, Rule, exactly_one_of
 from rlvr_api.quantities import Count, FreeForm, Location, Pattern, Positive, Seed, Temperature, Text, Word
+from rlvr_api.rollout import ForkingTemperatures
 
 
 class Procedural(Model):
@@ -102,6 +103,17 @@ class TrainData(DataSource):
 class EvalData(DataSource):
     """Held-out prompts."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        *DataSource.RULES,
+        Rule(
+            cel="!has(self.forking) || self.temperature == 1.0",
+            message="temperature {temperature} is not used beside forking, which brings both temperatures: drop one of "
+            "the two",
+            holds=lambda held_out: held_out.forking is None or held_out.temperature == 1,
+            field="temperature",
+        ),
+    )
+
     template: Template | None = None
     """How a record becomes a prompt.  Default: as in training."""
     every: Count = 0
@@ -110,6 +122,8 @@ class EvalData(DataSource):
     """Completions per prompt; accuracy is their mean."""
     temperature: Temperature = 1.0
     """Sampling temperature; 0 takes the most likely token."""
+    forking: ForkingTemperatures | None = None
+    """Sample with two temperatures instead.  Needs engine local."""
 
 
 class DataSpec(Model):

@@ -12,6 +12,9 @@ from pydantic import Field
 from rlvr_api.base import Model, Rule, exactly_one_of
 from rlvr_api.quantities import NonNegative, Positive
 
+Form = Literal["paper", "released"]
+"""Where a paper and its released code disagree."""
+
 
 class Truncation(Model):
     """No reward beyond a length."""
@@ -40,6 +43,9 @@ class Efficient(Model):
 
     alpha: NonNegative = 0.1
     """Largest loss."""
+    form: Form = "paper"
+    """`paper` subtracts the loss; `released` (Laser's code) multiplies the reward by 1 - loss, the same where a correct
+    completion is worth 1."""
 
 
 class Kimi(Model):
@@ -67,6 +73,9 @@ class L1Max(Model):
     """Gain per token."""
     delta: NonNegative = 0.5
     """Reward at exactly the target."""
+    form: Form = "paper"
+    """`paper` clips alpha * room + delta to [0, 1]; `released` (L1's code) is 1/2 + clip(alpha * room, -1, 1) / 2,
+    without delta."""
 
 
 class O1Pruner(Model):

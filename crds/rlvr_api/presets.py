@@ -57,6 +57,7 @@ _GRPO: Final[Table] = {
     **_said("DAPO 2503.14476, eq. 13", overlong__penalty=1.0),
     **_said("ours: none of the released scripts corrects", importanceSampling__mode="off"),
     **_said("verl's example", importanceSampling__level="token", importanceSampling__cap=2.0),
+    **_said("off: verl's example has none (its helper suggests 1e-4)", importanceSampling__veto=0.0),
 }
 
 _NO_KL: Final[Mapping[str, float]] = {"kl__coefficient": 0.0}
@@ -168,10 +169,12 @@ VARIANT_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
         "lengthReward.truncation.beyond": "Laser 2505.15612, table 2: rho",
         "lengthReward.thinkPrune.targetTokens": "Laser 2505.15612, table 2 (ThinkPrune's own runs start at 4000)",
         "lengthReward.efficient.alpha": "Efficient Reasoning 2502.04463; best of Laser's runs, table 3",
+        "lengthReward.efficient.form": "Laser 2505.15612, table 2",
         "lengthReward.kimi.coefficient": "Kimi k1.5 2501.12599 (Laser's released code: 0.4)",
         "lengthReward.l1Exact.alpha": "L1 2503.04697",
         "lengthReward.l1Max.alpha": "L1 2503.04697 (Laser's runs: 0.01)",
         "lengthReward.l1Max.delta": "L1 2503.04697",
+        "lengthReward.l1Max.form": "L1 2503.04697",
         "lengthReward.longToShort.strength": "VibeThinker-3B 2606.16140",
         "lengthReward.laser.targetTokens": "Laser 2505.15612, table 3: LASER_8192",
         "lengthReward.laser.alpha": "Laser 2505.15612, table 2",
@@ -189,6 +192,8 @@ VARIANT_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
         "trustRegion.archer.clipLowEntropy": "Archer 2507.15778v2, section 5.1",
         "trustRegion.archer.klHighEntropy": "Archer 2507.15778v2, section 5.1",
         "trustRegion.archer.klLowEntropy": "Archer 2507.15778v2, section 5.1",
+        "trustRegion.archer.klNormalization": "Archer 2507.15778v2, eq. 5 (the released code: classes)",
+        "trustRegion.archer.entropySource": "Archer 2507.15778v2, algorithm 1 (the released code: update)",
         "trustRegion.aspo.cap": "Archer2.0's released code (ASPO, 2510.06062)",
     }
 )

@@ -55,6 +55,8 @@ class Progress(Model):
     """Completion tokens sampled for training so far, dropped groups included."""
     dropped_groups: dict[str, Count] = Field(default_factory=dict)
     """Groups consumed without being trained, by fate."""
+    length_targets: dict[str, Count] = Field(default_factory=dict)
+    """Target length in tokens by difficulty, where the length reward follows monitor prompts."""
     rollouts_ready: Count | None = None
     """Replicas that speak a known policy version."""
     eta_seconds: float | None = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rlvr_api.algorithm import AlgorithmSpec
 from rlvr_api.base import Model, Problem, api_name
-from rlvr_api.lengths import Laser, LaserD, LengthReward, LengthRewardSpec, ThinkPrune
+from rlvr_api.lengths import Laser, LaserD, LaserDE, LengthReward, LengthRewardSpec, O1Pruner, ThinkPrune
 from rlvr_api.presets import PRESETS, VARIANT_SOURCES, VARIANTS, Sourced, Table
 from rlvr_api.resolved import Resolved
 
@@ -30,8 +30,10 @@ def refusals(recipe: Resolved, *, max_tokens: int) -> Iterator[Problem]:
     """Why this composition makes no sense, if it does not; `max_tokens` bounds a completion."""
     yield from _ratio_refusals(recipe)
     yield from _term_refusals(recipe)
+    yield from _archer_refusals(recipe)
     if recipe.length_reward is not None:
         yield from _length_refusals(recipe.length_reward, max_tokens=max_tokens)
+        yield from _worth_refusals(recipe, recipe.length_reward)
 
 
 def _variant(algorithm: AlgorithmSpec) -> Table:
@@ -90,12 +92,6 @@ def _ratio_refusals(recipe: Resolved) -> Iterator[Problem]:
 def _term_refusals(recipe: Resolved) -> Iterator[Problem]:
     """Terms that say the same thing twice, or nothing."""
     selection, rewards = recipe.token_selection, recipe.outcome_reward
-    if recipe.trust_region.archer and recipe.kl.coefficient:
-        yield Problem(
-            "kl.coefficient",
-            "archer has a KL coefficient per entropy class: set kl.coefficient to 0 and use "
-            "trustRegion.archer.klLowEntropy and klHighEntropy",
-        )
     ranks_tokens = selection is not None and selection.top_entropy is not None
     if ranks_tokens and recipe.trust_region.ratio == "token" and recipe.reduction != "tokenMean":
         yield Problem(
@@ -105,6 +101,50 @@ def _term_refusals(recipe: Resolved) -> Iterator[Problem]:
         )
     if rewards.correct <= max(rewards.wrong, rewards.malformed, rewards.truncated):
         yield Problem("outcomeReward", "a correct completion must be worth more than any other: raise correct")
+
+
+def _archer_refusals(recipe: Resolved) -> Iterator[Problem]:
+    """KL terms by entropy class that cannot be added up as asked."""
+    archer = recipe.trust_region.archer
+    if archer is None:
+        return
+    if recipe.kl.coefficient:
+        yield Problem(
+            "kl.coefficient",
+            "archer has a KL coefficient per entropy class: set kl.coefficient to 0 and use "
+            "trustRegion.archer.klLowEntropy and klHighEntropy",
+        )
+    if archer.kl_normalization != "classes":
+        return
+    if recipe.reduction in {"sequenceTokenSum", "constant"}:
+        yield Problem(
+            "trustRegion.archer.klNormalization",
+            f"{recipe.reduction} takes no mean that classes could have of their own: set klNormalization to tokens, or "
+            "reduction to tokenMean or sequenceTokenMean",
+        )
+    if recipe.reduction == "tokenMean" and archer.entropy_source == "update":
+        yield Problem(
+            "trustRegion.archer.entropySource",
+            "how many tokens an update has of each class is known only after its last pass, so their means cannot be "
+            "taken: set entropySource to start, or reduction to sequenceTokenMean (the released code's effect)",
+        )
+
+
+def _worth_refusals(recipe: Resolved, spec: LengthRewardSpec) -> Iterator[Problem]:
+    """Length rewards that turn right and wrong around, or need what nobody samples."""
+    variant, worth = spec.variant, recipe.outcome_reward
+    if isinstance(variant, LaserDE) and variant.alpha >= worth.correct - worth.wrong:
+        yield Problem(
+            "lengthReward.laserDE.alpha",
+            f"{variant.alpha} lifts a wrong answer ({worth.wrong}) to a right one ({worth.correct}): lower alpha below "
+            "their difference",
+        )
+    if isinstance(variant, O1Pruner):
+        yield Problem(
+            "lengthReward.o1Pruner",
+            "it compares with lengths and accuracies of a reference model on every training prompt, which nothing "
+            "samples yet: use lengthReward.laserD, whose targets follow the policy, or laser with a fixed targetTokens",
+        )
 
 
 def _length_refusals(spec: LengthRewardSpec, *, max_tokens: int) -> Iterator[Problem]:

@@ -62,6 +62,7 @@ class ImportanceSampling(ImportanceSamplingSpec):
     mode: Literal["off", "truncate", "mask"]
     level: Literal["token", "sequence", "geometric"]
     cap: float
+    veto: float
 
 
 class DynamicSampling(DynamicSamplingSpec):

@@ -7,7 +7,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from rlvr_api.base import Model, Rule
-from rlvr_api.quantities import Count, PodTemplate, Positive, Temperature
+from rlvr_api.quantities import Count, NonNegative, PodTemplate, Positive, Temperature
+
+
+class ForkingTemperatures(Model):
+    """Two sampling temperatures: one where the policy is undecided, one elsewhere (2506.01939, eq. 5)."""
+
+    threshold: NonNegative = 0.672
+    """Entropy in nats, at temperature 1, strictly above which a token forks.  Default: the 80th percentile of Qwen3-8B
+    on AIME; small models need their own."""
+    temperature: Temperature = 1.0
+    """Sampling temperature of forking tokens; 0 takes the most likely one."""
+    other_temperature: Temperature = 1.0
+    """Sampling temperature of all other tokens; 0 takes the most likely one."""
 
 
 class SamplingSpec(Model):
@@ -15,6 +27,9 @@ class SamplingSpec(Model):
 
     temperature: Annotated[Temperature, Field(gt=0)] = 1.0
     """Logits are divided by it, in sampling and in training."""
+    forking: ForkingTemperatures | None = None
+    """Sample with two temperatures instead; `temperature` stays that of the policy that is trained.  Needs engine local
+    and algorithm.importanceSampling."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1, log-probabilities are of the truncated distribution."""
     top_k: Annotated[int, Field(ge=-1)] = -1
@@ -46,6 +61,24 @@ class RolloutSpec(Model):
             message="sampling.topK must be -1 (all tokens) or at least 1",
             holds=lambda rollout: rollout.sampling.top_k != 0,
             field="sampling.topK",
+        ),
+        Rule(
+            cel="!has(self.sampling.forking) || self.engine == 'local'",
+            message="sampling.forking needs every token's entropy before the token is sampled, which engine {engine} "
+            "does not offer: set engine to local, or drop forking",
+            holds=lambda rollout: rollout.sampling.forking is None or rollout.engine == "local",
+            field="sampling.forking",
+        ),
+        Rule(
+            cel="!has(self.sampling.forking) || "
+            "(self.sampling.forking.temperature > 0.0 && self.sampling.forking.otherTemperature > 0.0)",
+            message="sampling.forking has a temperature of 0, which leaves most tokens no probability to correct for "
+            "in training: set both temperatures above 0 (data.eval.forking takes 0)",
+            holds=lambda rollout: (
+                rollout.sampling.forking is None
+                or min(rollout.sampling.forking.temperature, rollout.sampling.forking.other_temperature) > 0
+            ),
+            field="sampling.forking",
         ),
     )
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from rlvr_api.base import Model
+from rlvr_api.base import Model, Rule
 from rlvr_api.quantities import Word
 
 
 class SchedulingSpec(Model):
     """Queue, gang, priority and topology."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.gang != 'kueue' || has(self.queueName)",
+            message="gang kueue is admitted by a queue: set queueName to a LocalQueue, or choose another gang",
+            holds=lambda scheduling: scheduling.gang != "kueue" or scheduling.queue_name is not None,
+            field="queueName",
+        ),
+    )
 
     queue_name: Word | None = None
     """Kueue LocalQueue that admits the job."""

@@ -108,6 +108,15 @@ class RLVRJobSpec(Model):
             field="reward.verifiers",
         ),
         Rule(
+            cel="!has(self.data.eval) || !has(self.data.eval.forking) || self.rollout.engine == 'local'",
+            message="data.eval.forking needs every token's entropy before the token is sampled, which rollout.engine "
+            "{rollout.engine} does not offer: set it to local, or drop forking",
+            holds=lambda spec: (
+                spec.data.eval is None or spec.data.eval.forking is None or spec.rollout.engine == "local"
+            ),
+            field="data.eval.forking",
+        ),
+        Rule(
             cel="self.managedBy == oldSelf.managedBy",
             message="managedBy never changes: make a new job",
             field="managedBy",
@@ -146,3 +155,10 @@ class RLVRJobSpec(Model):
         recipe = resolve(self.algorithm)
         for field, message in refusals(recipe, max_tokens=self.rollout.sampling.max_tokens):
             yield Problem(f"algorithm.{field}", f"algorithm: {message}")
+        if self.rollout.sampling.forking is not None and recipe.importance_sampling.mode == "off":
+            yield Problem(
+                "rollout.sampling.forking",
+                "rollout.sampling.forking samples from another distribution than the policy that is trained, so its "
+                "gradient needs a correction: set algorithm.importanceSampling.mode to truncate or mask, or drop "
+                "forking",
+            )

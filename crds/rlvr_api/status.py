@@ -51,9 +51,9 @@ class RoleStatus(Model):
     ready: Count = 0
     """Pods that are ready."""
     failed: Count = 0
-    """Pods that have failed in this attempt."""
+    """Pods that have failed and are still there."""
     replaced: Count = 0
-    """Pods that were replaced in this attempt."""
+    """Predecessors of the present pods, all indices together."""
     summary: Word | None = None
     """ready/desired, for `kubectl get`."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
@@ -86,8 +86,10 @@ class ProgressStatus(Model):
     """Held-out accuracy of the newest evaluation."""
     policy: Word | None = None
     """Label of the newest policy version."""
+    step_since: Timestamp | None = None
+    """When the operator first saw this step."""
     updated_at: Timestamp | None = None
-    """When the coordinator was last heard."""
+    """When the operator last heard something new from the coordinator."""
 
 
 class CheckpointStatus(Model):
@@ -101,6 +103,25 @@ class CheckpointStatus(Model):
     """When it became complete."""
     last_error: Text | None = None
     """What the store said last; absent when the last attempt went well."""
+
+
+class AttemptStatus(Model):
+    """The present attempt, and what the restart rules remember of earlier ones."""
+
+    started_at: Timestamp | None = None
+    """When all its learner pods had a node; absent before."""
+    running_at: Timestamp | None = None
+    """When everything was first ready together: learner, minimum of rollouts, one reward pod; absent before."""
+    cause: Text | None = None
+    """Why the attempt before it ended; absent for the first and after a suspension."""
+    checkpoint_step: Count | None = None
+    """Newest complete checkpoint when it began."""
+    fruitless: Count = 0
+    """Counted restarts in a row before it without a newer checkpoint."""
+    out_of_memory: Count = 0
+    """Restarts for want of memory since the budget was last earned back."""
+    free_restarts: Annotated[tuple[Timestamp, ...], Field(strict=False, max_length=32)] = ()
+    """Restarts within the last hour that did not count."""
 
 
 class RLVRJobStatus(Model):
@@ -125,8 +146,14 @@ class RLVRJobStatus(Model):
     """Which life of the learner this is; also counts resumptions."""
     restarts: Count = 0
     """Restarts that count against learner.restart.maxRestarts."""
+    current_attempt: AttemptStatus = AttemptStatus()
+    """The present attempt."""
     start_time: Timestamp | None = None
     """When the first pods were made."""
+    active_since: Timestamp | None = None
+    """When the job last began to run; absent while it is suspended or queued."""
+    active_seconds: Count = 0
+    """How long it ran before that."""
     completion_time: Timestamp | None = None
     """When the job succeeded or failed."""
     roles: RolesStatus = RolesStatus()

@@ -21,6 +21,9 @@ OVERRIDES: dict[str, st.SearchStrategy[Any]] = {
     "reduction": st.sampled_from(["tokenMean", "sequenceTokenMean", "sequenceTokenSum", "constant"]),
     "overlong.enabled": st.booleans(),
     "dynamicSampling.enabled": st.booleans(),
+    "importanceSampling.veto": st.floats(0, 0.99),
+    "trustRegion.archer.klNormalization": st.sampled_from(["tokens", "classes"]),
+    "trustRegion.archer.entropySource": st.sampled_from(["start", "update"]),
     "importanceSampling.mode": st.sampled_from(["off", "truncate", "mask"]),
     "entropyBonus.coefficient": st.floats(0, 1),
     "tokenSelection.topEntropy.fraction": st.floats(0.01, 1),
@@ -128,6 +131,31 @@ NONSENSE: list[tuple[Preset, dict[str, Any], str, str]] = [
     ("gspo", {"reduction": "tokenMean"}, "reduction", "set reduction to sequenceTokenMean"),
     ("dapo", {"trustRegion__aspo__cap": 3.0}, "trustRegion.dualClip", "set trustRegion.dualClip to 0"),
     ("archer", {"kl__coefficient": 0.1}, "kl.coefficient", "klLowEntropy"),
+    (
+        "archer",
+        {"trustRegion__archer__klNormalization": "classes", "reduction": "constant"},
+        "trustRegion.archer.klNormalization",
+        "constant takes no mean",
+    ),
+    (
+        "archer",
+        {"trustRegion__archer__klNormalization": "classes", "reduction": "sequenceTokenSum"},
+        "trustRegion.archer.klNormalization",
+        "set klNormalization to tokens",
+    ),
+    (
+        "archer",
+        {"trustRegion__archer__klNormalization": "classes", "trustRegion__archer__entropySource": "update"},
+        "trustRegion.archer.entropySource",
+        "set entropySource to start",
+    ),
+    ("laserDE", {"lengthReward__laserDE__alpha": 1.5}, "lengthReward.laserDE.alpha", "lifts a wrong answer (-0.5)"),
+    (
+        "grpo",
+        {"lengthReward__o1Pruner__accuracyWeight": 2.0, "lengthReward__o1Pruner__completions": 4},
+        "lengthReward.o1Pruner",
+        "use lengthReward.laserD",
+    ),
     ("highEntropy20", {"reduction": "constant"}, "reduction", "constant ignores"),
     ("grpo", {"outcomeReward__wrong": 1.0}, "outcomeReward", "must be worth more"),
     ("laser", {"lengthReward__laser__targetTokens": 16384}, "lengthReward.laser.targetTokens", "not below"),
@@ -139,6 +167,29 @@ NONSENSE: list[tuple[Preset, dict[str, Any], str, str]] = [
         "must fall",
     ),
 ]
+
+
+COMPOSED: list[tuple[Preset, dict[str, Any]]] = [
+    ("archer", {"lengthReward__laserD__lowestTokens": 1024}),
+    ("archer", {"trustRegion__archer__klNormalization": "classes"}),
+    (
+        "archer",
+        {
+            "trustRegion__archer__klNormalization": "classes",
+            "trustRegion__archer__entropySource": "update",
+            "reduction": "sequenceTokenMean",
+        },
+    ),
+    ("archer", {"trustRegion__aspo__cap": 3.0, "trustRegion__dualClip": 0.0}),
+    ("highEntropy20", {"emphasis__mgpo__strength": 2.0}),
+    ("gspo", {"emphasis__mgpo__strength": 2.0, "lengthReward__kimi__coefficient": 0.4}),
+    ("laserDE", {"lengthReward__laserDE__alpha": 1.4}),
+]
+
+
+@pytest.mark.parametrize(("preset", "leaves"), COMPOSED)
+def test_methods_that_make_sense_together_compose(preset: Preset, leaves: dict[str, Any]) -> None:
+    assert list(refusals(resolved(preset, **leaves), max_tokens=16384)) == []
 
 
 @pytest.mark.parametrize(("preset", "leaves", "field", "reason"), NONSENSE)

@@ -110,6 +110,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({"learner": {"nodes": 2}}, "too few for nodes 2"),
     ({"reward": {"verifiers": [{"math": {}, "weight": 0}]}}, "needs a weight above 0"),
     ({"algorithm": {"trustRegion": {"dualClip": 0.5}}}, "dualClip 0.5 must be above 1"),
+    ({"scheduling": {"gang": "kueue"}}, "gang kueue is admitted by a queue: set queueName"),
     ({"algorithm": {"preset": "laser"}}, "8192 tokens is not below"),
     (
         {"data": {"train": {"file": {"path": "a.jsonl"}}}, "reward": {"verifiers": [{"reasoningGym": {}}]}},
