@@ -66,3 +66,20 @@ def test_a_flat_group_has_no_advantage_whatever_its_reward(advantage: object) ->
     rewards_PG = torch.full((1, 7), 0.1, dtype=torch.float32)
 
     assert advantage(rewards_PG).tolist() == [[0.0] * 7]
+
+
+def test_the_deviation_may_be_that_of_the_sample_or_of_the_population() -> None:
+    rewards_PG = torch.tensor([[1.0, 3.0]]).double()
+
+    assert group_normalized(rewards_PG, ddof=0, epsilon=0.0)[0].tolist() == pytest.approx([-1.0, 1.0])
+    assert group_normalized(rewards_PG, epsilon=0.0)[0].tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5])
+    assert group_normalized(rewards_PG, ddof=0, epsilon=1.0)[0].tolist() == pytest.approx([-0.5, 0.5])
+    assert group_normalized(torch.ones(1, 3), epsilon=0.0).tolist() == [[0.0] * 3]
+    assert group_normalized(torch.tensor([[3.0]]), epsilon=0.5).tolist() == [[2.0]]
+
+
+def test_only_the_flat_groups_of_a_batch_have_none() -> None:
+    rewards_PG = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+
+    assert centered(rewards_PG).tolist() == [[0.0, 0.0], [-0.5, 0.5]]
+    assert leave_one_out(rewards_PG).tolist() == [[0.0, 0.0], [-1.0, 1.0]]

@@ -81,3 +81,42 @@ def test_a_weight_on_either_bound_is_kept() -> None:
     weights_BT = importance_weights(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), cap=1.0, mode="mask")
 
     assert weights_BT.item() == 1
+
+
+def test_weights_beyond_either_bound_are_capped_or_dropped() -> None:
+    mismatch_BT = torch.tensor([[3.0, 2.0, 0.5, 0.25]], dtype=torch.float64).log()
+    every_BT = torch.ones(1, 4, dtype=torch.bool)
+
+    truncated_BT = importance_weights(mismatch_BT, every_BT, cap=2.5)
+    masked_BT = importance_weights(mismatch_BT, every_BT, cap=2.5, mode="mask")
+
+    assert truncated_BT[0].tolist() == pytest.approx([2.5, 2.0, 0.5, 0.25])
+    assert masked_BT[0].tolist() == pytest.approx([0.0, 2.0, 0.5, 0.0])
+
+
+def test_a_sequence_has_the_product_or_the_geometric_mean_of_its_tokens() -> None:
+    mismatch_BT = torch.tensor([[2.0, 4.0, 8.0], [3.0, 1.0, 1.0]], dtype=torch.float64).log()
+    mask_BT = torch.tensor([[True, True, False], [True, False, False]])
+
+    product_BT = importance_weights(mismatch_BT, mask_BT, cap=100.0, level="sequence")
+    mean_BT = importance_weights(mismatch_BT, mask_BT, cap=100.0, level="geometric")
+
+    assert product_BT.flatten().tolist() == pytest.approx([8.0, 8.0, 0.0, 3.0, 0.0, 0.0])
+    assert mean_BT.flatten().tolist() == pytest.approx([8**0.5, 8**0.5, 0.0, 3.0, 0.0, 0.0])
+
+
+def test_log_weights_are_bounded_on_both_sides() -> None:
+    weights_BT = importance_weights(
+        torch.tensor([[50.0, -50.0]]).double(), torch.ones(1, 2, dtype=torch.bool), cap=float("inf")
+    )
+
+    assert weights_BT[0].tolist() == pytest.approx([math.exp(20), math.exp(-20)])
+
+
+def test_a_veto_needs_a_ratio_strictly_below_it_at_a_counted_token() -> None:
+    mismatch_BT = torch.tensor([[0.0, -1.0, -9.0], [0.0, -1.1, 0.0], [0.0, 0.0, math.nan]], dtype=torch.float64)
+    mask_BT = torch.tensor([[True, True, False], [True, True, True], [True, True, True]])
+
+    weights_BT = importance_weights(mismatch_BT, mask_BT, cap=2.0, veto=math.exp(-1.0))
+
+    assert (weights_BT > 0).tolist() == [[True, True, False], [False] * 3, [True, True, False]]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from rlvr_trainer.algorithms.emphasis import (
     long_to_short,
     max_entropy_deviation,
     max_entropy_weight,
+    weight_of_accuracy,
 )
 
 
@@ -91,3 +94,35 @@ def test_reliability_agrees_with_the_table() -> None:
     case = CASES["vibethinker3b_clr_score"]
 
     case.assert_close(claim_reliability(case.given("verdicts"), exponent=case.inputs["M"]), "reliability")
+
+
+def test_the_deviation_is_the_divergence_of_two_coins() -> None:
+    share = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64)
+
+    deviation = max_entropy_deviation(share, center=0.25)
+
+    assert deviation.tolist() == pytest.approx(
+        [-math.log(0.75), 0.0, 0.5 * math.log(2) + 0.5 * math.log(2 / 3), math.log(4)]
+    )
+    assert weight_of_accuracy(share, strength=2.0, center=0.25)[3].item() == pytest.approx(1 / 16)
+
+
+def test_the_share_of_correct_answers_decides_not_their_number() -> None:
+    correct_PG = torch.tensor([[True, False, False, False], [True, True, True, True]])
+
+    weights_P1 = max_entropy_weight(correct_PG, strength=1.0)
+
+    assert weights_P1.shape == (2, 1)
+    assert weights_P1.flatten().tolist() == pytest.approx([0.877382675302, 0.5])
+
+
+def test_the_shortest_correct_answer_gains_what_the_others_lose() -> None:
+    rewards_PG, correct_PG = torch.tensor([[1.0, 1.0, 5.0]]).double(), torch.tensor([[True, True, False]])
+
+    shaped_PG = long_to_short(rewards_PG, correct_PG, torch.tensor([[10, 30, 1]]), strength=0.3)
+
+    assert shaped_PG[0].tolist() == pytest.approx([1.3, 0.7, 5.0])
+
+
+def test_reliability_is_the_mean_to_a_power() -> None:
+    assert claim_reliability(torch.tensor([True, True, True, False]), exponent=3).item() == pytest.approx(0.421875)

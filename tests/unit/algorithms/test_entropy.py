@@ -244,3 +244,11 @@ def test_equal_numbers_for_both_classes_are_plain_grpo() -> None:
     high_BT = above_quantile(entropy_BT, mask_BT, quantile=0.8)
 
     assert by_class(high_BT, high=0.2, low=0.2).unique().tolist() == pytest.approx([0.2])
+
+
+def test_quantiles_of_one_token_are_that_token_and_of_none_unknown() -> None:
+    entropy_BT, one_BT = torch.tensor([[0.3, 0.9]]), torch.tensor([[False, True]])
+
+    assert percentiles(entropy_BT, one_BT, percents=(0, 50, 100)).tolist() == pytest.approx([0.9] * 3)
+    assert percentiles(entropy_BT, ~one_BT & one_BT, percents=(0, 50)).isnan().tolist() == [True, True]
+    assert math.isnan(batch_quantile(entropy_BT, one_BT & ~one_BT, quantile=0.5))

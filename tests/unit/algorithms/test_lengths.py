@@ -7,19 +7,17 @@ from torch import Tensor
 from golden.cases import CASES
 from rlvr_trainer.algorithms.advantages import group_normalized
 from rlvr_trainer.algorithms.lengths import (
-    coverage,
-    difficulty,
     efficient,
     kimi,
     l1_exact,
     l1_max,
+    l1_max_released,
     laser,
     laser_de,
-    length_grid,
     o1_pruner,
-    required_correct,
     soft_overlong,
-    target_length,
+    spread,
+    targets_of,
     truncation,
 )
 
@@ -90,56 +88,10 @@ def test_laser_de_rewards_long_wrong_answers_unless_they_cannot_be_read() -> Non
     case.assert_close(gated, "with_loop_gate")
 
 
-def test_the_buckets_differ_only_at_the_thirds() -> None:
-    case = CASES["laser_d_buckets"]
-
-    assert [difficulty(share) for share in case.inputs["acc"]] == case.expected["reward_time"]
-    assert [difficulty(share, boundary_is_easier=False) for share in case.inputs["acc"]] == case.expected[
-        "monitor_time"
-    ]
-
-
-@pytest.mark.parametrize("bucket", ["easy", "medium", "hard"])
-def test_target_lengths_agree_with_the_search(bucket: str) -> None:
-    case = CASES["laser_d_ecr_target"]
-    lengths_M, grid = torch.tensor(case.inputs["lengths"][bucket]), tuple(case.inputs["thresholds"])
-    group, longest = case.inputs["K"], case.inputs["max_observed"]
-
-    torch.testing.assert_close(coverage(lengths_M, grid), torch.tensor(case.expected["coverage"][bucket]))
-    for rounding, column in [("ceil", "target_paper_ceil"), ("floor", "target_code_floor")]:
-        required = required_correct(bucket, group_size=group, rounding=rounding)  # type: ignore[arg-type]
-        assert target_length(lengths_M, grid, required=required, longest=longest) == case.expected[column][bucket]
-
-
-def test_grids_agree_with_the_released_ones() -> None:
-    case = CASES["laser_threshold_grid"]
-
-    grids = [list(length_grid(low, high, step=step)) for low, high, step in case.inputs["grids"]]
-
-    assert grids == case.expected["thresholds"]
-
-
-def test_a_bucket_without_answers_gets_the_longest_length() -> None:
-    assert target_length(torch.tensor([]), (1024, 2048), required=6, longest=3000) == 3000
-
-
-def test_exactly_one_expected_correct_answer_is_enough() -> None:
-    assert target_length(torch.tensor([5, 90, 90, 90, 90, 90]), (10, 100), required=6, longest=200) == 10
-
-
 def test_a_wrong_answer_at_the_target_has_not_explored() -> None:
     wrong, readable = torch.tensor([False]), torch.tensor([True])
 
     assert laser_de(torch.zeros(1), wrong, torch.tensor([50]), readable, target=50, alpha=0.5).item() == 0
-
-
-def test_a_target_never_grows_when_more_correct_answers_are_expected() -> None:
-    lengths_M = torch.arange(100, 5000, 37)
-    grid = length_grid(512, 4096, step=512)
-
-    targets = [target_length(lengths_M, grid, required=required, longest=5000) for required in range(1, 9)]
-
-    assert targets == sorted(targets, reverse=True)
 
 
 def test_punishment_never_falls_with_length_nor_rewards_it() -> None:
@@ -185,3 +137,105 @@ def test_a_lone_or_equally_long_correct_answer_leaves_efficiency_finite() -> Non
     assert reward_PG.isfinite().all()
     assert reward_PG[0, 1] == 1
     assert torch.equal(kimi(base, right, torch.full((2, 2), 5)), base)
+
+
+def test_the_released_forms_differ_from_the_papers_only_where_they_say() -> None:
+    right, lengths = torch.tensor([[True, True, False]]), torch.tensor([[10.0, 50.0, 5.0]])
+    base = torch.tensor([[1.0, 1.0, -0.5]])
+
+    paper, released = (efficient(base, right, lengths, alpha=0.4, form=form) for form in ("paper", "released"))
+    doubled = efficient(2 * base, right, lengths, alpha=0.4, form="released")
+
+    torch.testing.assert_close(released, paper)
+    torch.testing.assert_close(doubled, 2 * released)
+
+
+def test_the_longer_correct_answer_loses_more_and_a_wrong_one_nothing() -> None:
+    right, lengths = torch.tensor([[True, True, False]]), torch.tensor([[10.0, 50.0, 5.0]])
+
+    reward_PG = efficient(torch.tensor([[1.0, 1.0, 0.0]]), right, lengths, alpha=0.4)
+
+    # mean 30, std sqrt(800): both are 0.7071 away from the mean
+    assert reward_PG[0].tolist() == pytest.approx([1 - 0.4 * 0.330238, 1 - 0.4 * 0.669762, 0.0], abs=1e-6)
+
+
+def test_the_spread_of_a_lone_correct_answer_is_the_released_convention() -> None:
+    mean_P1, std_P1 = spread(torch.tensor([[7.0, 9.0], [4.0, 8.0]]), torch.tensor([[True, False], [True, True]]))
+
+    assert mean_P1.tolist() == [[0.0], [6.0]]
+    assert std_P1.flatten().tolist() == pytest.approx([1.0, 8**0.5])
+
+
+def test_equally_long_correct_answers_lose_half_of_alpha() -> None:
+    reward_PG = efficient(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.full((1, 2), 8), alpha=0.4)
+
+    assert reward_PG.tolist() == [[pytest.approx(0.8), pytest.approx(0.8)]]
+
+
+def test_l1_max_pays_more_the_further_below_the_target_and_nothing_for_wrong_answers() -> None:
+    right, lengths = torch.tensor([True, True, True, True, False]), torch.tensor([0, 400, 500, 2000, 100])
+
+    paper = l1_max(right, lengths, target=500, alpha=1e-3, delta=0.25)
+    released = l1_max_released(right, lengths, target=500, alpha=1e-3)
+
+    assert paper.tolist() == pytest.approx([0.75, 0.35, 0.25, 0.0, 0.0])
+    assert released.tolist() == pytest.approx([0.75, 0.55, 0.5, 0.0, 0.0])
+    assert l1_max_released(right, lengths, target=500, alpha=0.1).tolist() == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+def test_o1_pruner_takes_means_of_each_prompt() -> None:
+    right, lengths = torch.tensor([[True, False], [True, True]]), torch.tensor([[100, 200], [50, 400]])
+    means = {"ref_length": torch.tensor([[200.0], [100.0]]), "ref_accuracy": torch.tensor([[0.5], [0.25]])}
+
+    reward_PG = o1_pruner(right, lengths, **means, lam=2.0)
+
+    assert reward_PG.tolist() == [[2.0, -1.0], [2.5, 0.75]]
+
+
+def test_each_group_has_the_target_of_its_difficulty_and_none_beyond_its_batch() -> None:
+    correct_PG = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]], dtype=torch.bool)
+    lengths_PG = torch.tensor([[5, 60, 7], [1, 2, 3], [9, 9, 9], [4, 4, 4]])
+    targets = {"easy": 10, "medium": 20, "hard": 30}
+
+    released_PG = targets_of(correct_PG, lengths_PG, targets, boundary_is_easier=False)
+
+    assert targets_of(correct_PG, lengths_PG, targets)[:, 0].tolist() == [10, 20, 30, 10]
+    assert released_PG[:, 0].tolist() == [20, 30, 30, 10]
+    assert targets_of(correct_PG, lengths_PG, {"easy": 10, "medium": 999, "hard": 61}).tolist() == [
+        [10] * 3,
+        [60] * 3,
+        [60] * 3,
+        [10] * 3,
+    ]
+
+
+def test_kimi_scores_lie_between_a_half_and_minus_a_half_of_the_groups_range() -> None:
+    right, lengths = torch.tensor([[True, True, True, False, False]]), torch.tensor([[10, 15, 30, 10, 30]])
+
+    assert kimi(torch.zeros(1, 5), right, lengths).tolist() == [[0.5, 0.25, -0.5, 0.0, -0.5]]
+    assert kimi(torch.ones(1, 5), right, lengths, coefficient=0.4).tolist() == [
+        pytest.approx([1.2, 1.1, 0.8, 1.0, 0.8])
+    ]
+
+
+def test_every_group_has_a_spread_and_a_range_of_its_own() -> None:
+    lengths_PG = torch.tensor([[2.0, 4.0, 9.0, 50.0], [10.0, 10.0, 10.0, 10.0], [1.0, 2.0, 3.0, 4.0]])
+    right_PG = torch.tensor([[True, True, True, False], [True] * 4, [False] * 4])
+
+    mean_P1, std_P1 = spread(lengths_PG, right_PG)
+
+    assert mean_P1[:2].tolist() == [[5.0], [10.0]]
+    assert std_P1[:2].flatten().tolist() == pytest.approx([13**0.5, 0.0])
+    assert mean_P1[2].isnan().all()
+    assert torch.equal(efficient(lengths_PG, right_PG, lengths_PG, alpha=0.4)[2], lengths_PG[2])
+    assert kimi(torch.zeros(3, 4), torch.ones_like(right_PG), lengths_PG)[:, [0, 3]].tolist() == [
+        [0.5, -0.5],
+        [0.0, 0.0],
+        [0.5, -0.5],
+    ]
+
+
+def test_one_token_more_is_already_the_longest() -> None:
+    right_PG = torch.tensor([[True, True]])
+
+    assert kimi(torch.zeros(1, 2), right_PG, torch.tensor([[4, 5]])).tolist() == [[0.5, -0.5]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -243,3 +244,54 @@ def test_an_absurd_ratio_stays_finite() -> None:
     )
 
     assert loss.item() == pytest.approx(-1.2)
+
+
+def test_log_ratios_are_bounded_as_in_verl() -> None:
+    apart = torch.tensor([[900.0, -900.0, 3.0]])
+
+    assert log_ratio(apart, torch.zeros(1, 3)).tolist() == [[20.0, -20.0, 3.0]]
+    assert sequence_log_ratio(torch.tensor([[15.0], [-15.0], [10.5]]), torch.ones(3, 1, dtype=torch.bool)).tolist() == [
+        [10.0],
+        [-15.0],
+        [10.0],
+    ]
+
+
+def test_k3_is_bounded_in_its_argument_and_in_its_value() -> None:
+    far = torch.tensor([25.0, -25.0], dtype=torch.float64)
+
+    assert kl_k3(torch.zeros(2).double(), far).tolist() == [10.0, 10.0]
+    assert kl_k3(torch.zeros(2).double(), far, ceiling=1e12).tolist() == pytest.approx(
+        [math.exp(20) - 21, math.exp(-20) + 19]
+    )
+
+
+def test_a_ratio_exactly_on_a_bound_keeps_its_gradient() -> None:
+    ratio = torch.tensor([1.28, 0.8, 3.0], dtype=torch.float64, requires_grad=True)
+    advantage = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
+
+    clipped_loss(ratio, advantage, eps_low=0.2, eps_high=0.28, dual_clip=3.0).sum().backward()
+
+    assert ratio.grad is not None
+    assert ratio.grad.tolist() == [-1.0, 1.0, 1.0]
+
+
+def test_asymmetric_weights_have_the_size_of_the_ratio_and_no_slope_of_their_own() -> None:
+    log_ratio_B = torch.tensor([0.5, 1.0, 1.1, 4.0, 0.1], dtype=torch.float64).log().requires_grad_()
+    advantage_B = torch.tensor([2.0, 2.0, -2.0, -2.0, 2.0], dtype=torch.float64)
+
+    loss_B = asymmetric_loss(log_ratio_B, advantage_B, eps_low=0.2, eps_high=0.2)
+    loss_B.sum().backward()
+
+    assert loss_B.tolist() == pytest.approx([-4.0, -2.0, 2.2, 6.0, -6.0])
+    assert log_ratio_B.grad is not None
+    assert log_ratio_B.grad.tolist() == pytest.approx(loss_B.tolist())
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS.values(), ids=REDUCTIONS.keys())
+def test_the_mean_of_a_single_token_is_that_token(reduction: Callable[..., Tensor]) -> None:
+    loss_BT, mask_BT = torch.tensor([[3.0, 9.0]]), torch.tensor([[True, False]])
+    unit = {REDUCTIONS["token_mean"]: 4.0, REDUCTIONS["constant"]: 10.0}.get(reduction, 1.0)
+
+    assert reduction(loss_BT, mask_BT, 1).item() * unit == pytest.approx(3.0)
+    assert token_mean(loss_BT, mask_BT, num_tokens=1).item() == 3.0

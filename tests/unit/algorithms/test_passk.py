@@ -23,6 +23,11 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_one() -> None:
     assert pass_at_k(num_completions=6, num_correct=2, k=3) == pytest.approx(sum(map(any, subsets)) / len(subsets))
 
 
+def test_all_of_all_completions_may_be_correct() -> None:
+    assert pass_at_k(num_completions=4, num_correct=4, k=4) == 1
+    assert pass_at_k(num_completions=4, num_correct=0, k=4) == 0
+
+
 def test_pass_at_1_is_the_accuracy() -> None:
     assert pass_at_k(num_completions=16, num_correct=5, k=1) == pytest.approx(5 / 16)
 

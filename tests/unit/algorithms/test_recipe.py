@@ -5,35 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from golden.cases import CASES, Case
-from rlvr_api.algorithm import AlgorithmSpec
-from rlvr_api.recipe import resolve
-from rlvr_trainer.algorithms.objective import Loss, Tokens, Totals
-from rlvr_trainer.algorithms.recipe import Recipe, build
-from rlvr_trainer.algorithms.rewards import Answers
-from rlvr_trainer.errors import InvalidInput
+from opinions import a_recipe, gradient, random_tokens, some_answers, totals_of
+from rlvr_trainer.algorithms.objective import Tokens
+from rlvr_trainer.algorithms.recipe import Recipe
 
 TRAINABLE = ["grpo", "dapo", "drGrpo", "gspo", "highEntropy20", "archer", "laser", "mgpo"]
-
-
-def a_recipe(preset: str, *, max_tokens: int = 20480, **overrides: Any) -> Recipe:
-    return build(resolve(AlgorithmSpec.model_validate({"preset": preset, **overrides})), max_tokens=max_tokens)
-
-
-def some_answers(
-    correct: list[list[int]], lengths: list[list[float]], malformed: list[list[int]] | None = None
-) -> Answers:
-    correct_PG = torch.tensor(correct, dtype=torch.bool)
-    malformed_PG = torch.tensor(malformed or torch.zeros_like(correct_PG).tolist(), dtype=torch.bool)
-    return Answers(
-        score_PG=correct_PG.double(),
-        correct_PG=correct_PG,
-        malformed_PG=malformed_PG,
-        truncated_PG=torch.zeros_like(correct_PG),
-        lengths_PG=torch.tensor(lengths),
-    )
 
 
 def tokens_of(case: Case, recipe: Recipe) -> Tokens:
@@ -54,38 +32,6 @@ def tokens_of(case: Case, recipe: Recipe) -> Tokens:
         selected_MT=choice.selected_BT,
         uncertain_MT=choice.uncertain_BT,
     )
-
-
-def totals_of(tokens: Tokens) -> Totals:
-    return Totals(
-        num_sequences=len(tokens.mask_MT),
-        num_tokens=int(tokens.mask_MT.sum()),
-        num_selected=int(tokens.selected_MT.sum()),
-    )
-
-
-def random_tokens(recipe: Recipe) -> Tokens:
-    """Six sequences of 1 to 9 tokens, off-policy, with every term at work."""
-    generator = torch.Generator().manual_seed(9)
-    noise = torch.rand(4, 6, 9, generator=generator, dtype=torch.float64)
-    mask_MT = torch.arange(9)[None] <= torch.tensor([0, 3, 8, 5, 2, 7])[:, None]
-    choice = recipe.choose(noise[3], mask_MT)
-    return Tokens(
-        logprob_MT=(-noise[0]).requires_grad_(),
-        entropy_MT=noise[3].clone().requires_grad_(),
-        proximal_MT=-noise[0] + 0.5 * (noise[1] - 0.5),
-        reference_MT=-noise[2],
-        advantage_M1=torch.tensor([[1.0], [-0.5], [0.3], [-2.0], [0.7], [0.0]], dtype=torch.float64),
-        weight_MT=0.5 + noise[2],
-        mask_MT=mask_MT,
-        selected_MT=choice.selected_BT,
-        uncertain_MT=choice.uncertain_BT,
-    )
-
-
-def gradient(loss: Loss, tokens: Tokens) -> Tensor:
-    (grad_MT,) = torch.autograd.grad(loss.total, tokens.logprob_MT)
-    return grad_MT
 
 
 GOLDEN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -161,67 +107,17 @@ def test_the_dr_grpo_preset_knows_neither_deviation_nor_length() -> None:
     tokens = replace(random_tokens(recipe), mask_MT=mask_MT, selected_MT=mask_MT, uncertain_MT=mask_MT)
     ones_MT = torch.ones_like(case.given("loss"))
     tokens = replace(
-        tokens, logprob_MT=ones_MT, proximal_MT=ones_MT, weight_MT=-case.given("loss"), advantage_M1=ones_MT[:, :1]
+        tokens,
+        logprob_MT=ones_MT,
+        entropy_MT=ones_MT,
+        proximal_MT=ones_MT,
+        reference_MT=None,
+        weight_MT=-case.given("loss"),
+        advantage_M1=ones_MT[:, :1],
     )
 
     case.assert_close(recipe.loss(tokens, totals_of(tokens)).total, "dr_grpo")
     assert recipe.advantages(torch.tensor([[1.0, 0.0]]), torch.tensor([[True, False]])).tolist() == [[0.5, -0.5]]
-
-
-@pytest.mark.parametrize("preset", TRAINABLE)
-def test_the_loss_does_not_depend_on_micro_batches(preset: str) -> None:
-    recipe = a_recipe(preset, max_tokens=9000, entropyBonus={"coefficient": 0.01})
-    tokens = random_tokens(recipe)
-    totals = totals_of(tokens)
-    whole = recipe.loss(tokens, totals)
-
-    parts = []
-    for rows in (slice(0, 2), slice(2, 5), slice(5, 6)):
-        fields = {name: getattr(tokens, name)[rows] for name in Tokens.__dataclass_fields__}
-        parts.append(recipe.loss(Tokens(**fields), totals))
-
-    torch.testing.assert_close(sum(part.total for part in parts), whole.total)
-    assert sum(int(part.num_clipped) for part in parts) == whole.num_clipped
-
-
-@pytest.mark.parametrize("preset", TRAINABLE)
-def test_gradients_of_a_preset_agree_with_finite_differences(preset: str) -> None:
-    recipe = a_recipe(preset, max_tokens=9000)
-    tokens = random_tokens(recipe)
-
-    def total(logprob_MT: Tensor) -> Tensor:
-        return recipe.loss(replace(tokens, logprob_MT=logprob_MT), totals_of(tokens)).total
-
-    assert torch.autograd.gradcheck(total, tokens.logprob_MT)
-
-
-def test_keeping_every_token_is_dapo() -> None:
-    every, dapo = a_recipe("highEntropy20", tokenSelection={"topEntropy": {"fraction": 1.0}}), a_recipe("dapo")
-    tokens = random_tokens(every)
-
-    assert torch.equal(
-        gradient(every.loss(tokens, totals_of(tokens)), tokens), gradient(dapo.loss(tokens, totals_of(tokens)), tokens)
-    )
-
-
-def test_archer_with_equal_classes_is_grpo_with_a_token_mean() -> None:
-    same = {"clipHighEntropy": 0.2, "clipLowEntropy": 0.2, "klHighEntropy": 0.04, "klLowEntropy": 0.04}
-    archer = a_recipe("archer", trustRegion={"archer": same, "dualClip": 0.0})
-    tokens = random_tokens(archer)
-    grpo = a_recipe("grpo", reduction="tokenMean")
-
-    assert tokens.uncertain_MT.any()
-    assert torch.equal(
-        gradient(archer.loss(tokens, totals_of(tokens)), tokens), gradient(grpo.loss(tokens, totals_of(tokens)), tokens)
-    )
-
-
-def test_mgpo_without_strength_is_the_plain_advantage() -> None:
-    flat, grpo = a_recipe("mgpo", emphasis={"mgpo": {"strength": 0.0}}), a_recipe("grpo")
-    answers = some_answers([[1, 0, 0, 1], [1, 0, 0, 0]], [[9.0] * 4] * 2)
-    rewards_PG = grpo.rewards(answers, 1)
-
-    assert torch.equal(flat.advantages(rewards_PG, answers.correct_PG), grpo.advantages(rewards_PG, answers.correct_PG))
 
 
 def test_dividing_by_all_tokens_makes_the_step_smaller_by_the_selected_share() -> None:
@@ -276,12 +172,12 @@ def test_a_loss_without_a_kl_term_reports_none() -> None:
 
 
 def test_the_entropy_bonus_pushes_entropies_up() -> None:
-    recipe = a_recipe("dapo", entropyBonus={"coefficient": 0.5})
+    recipe = a_recipe("dapo", entropyBonus={"coefficient": 1.0})
     tokens = random_tokens(recipe)
 
     (grad_MT,) = torch.autograd.grad(recipe.loss(tokens, totals_of(tokens)).total, tokens.entropy_MT)
 
-    torch.testing.assert_close(grad_MT, -0.5 / 31 * tokens.mask_MT.double())
+    torch.testing.assert_close(grad_MT, -1.0 / tokens.mask_MT.sum() * tokens.mask_MT.double())
 
 
 def test_aspo_replaces_the_clipped_ratio() -> None:
@@ -331,16 +227,160 @@ def test_think_prune_shrinks_its_target_in_stages(step: int, target: int) -> Non
     assert reward_PG.tolist() == [[1.0, 0.0]]
 
 
+TARGETS = {"easy": 40, "medium": 20, "hard": 90}
+
+
 @pytest.mark.parametrize(
-    ("preset", "overrides", "name"),
+    ("preset", "wanted"),
     [
-        ("laserD", {}, "laserD"),
-        ("laserDE", {}, "laserDE"),
-        ("grpo", {"lengthReward": {"o1Pruner": {"accuracyWeight": 2.0, "completions": 4}}}, "o1Pruner"),
+        ("laserD", [[1.5, 1.0, -0.5, -0.5], [1.5, -0.5, -0.5, -1.0]]),
+        ("laserDE", [[1.5, 1.0, -0.5, 0.0], [1.5, -0.5, -0.5, -1.0]]),
     ],
 )
-def test_rewards_that_need_other_completions_are_refused_with_a_way_out(
-    preset: str, overrides: dict[str, Any], name: str
+def test_targets_by_difficulty_decide_which_answers_earn_the_bonus(preset: str, wanted: list[list[float]]) -> None:
+    answers = some_answers(
+        [[1, 1, 0, 0], [1, 0, 0, 0]], [[10.0, 50.0, 15.0, 21.0], [80.0, 70.0, 90.0, 95.0]], [[0] * 4, [0, 0, 0, 1]]
+    )
+
+    assert a_recipe(preset).rewards(answers, 1, TARGETS).tolist() == wanted
+
+
+def test_archer_takes_laser_ds_targets() -> None:
+    recipe = a_recipe("archer", lengthReward={"laserD": {}})
+
+    assert recipe.rewards(some_answers([[1, 0]], [[20.0, 5.0]]), 1, TARGETS).tolist() == [[1.5, 0.0]]
+
+
+def test_laser_d_without_targets_says_what_is_missing() -> None:
+    with pytest.raises(AssertionError, match="monitor prompts must be answered"):
+        a_recipe("laserD").rewards(some_answers([[1, 0]], [[20.0, 5.0]]), 1)
+
+
+def test_80_20_takes_mgpos_emphasis() -> None:
+    recipe = a_recipe("highEntropy20", emphasis={"mgpo": {"strength": 2.0}})
+    plain = a_recipe("highEntropy20")
+    correct_PG = torch.tensor([[True, False, False, False]])
+    rewards_PG = correct_PG.double()
+
+    scaled_PG = recipe.advantages(rewards_PG, correct_PG) / plain.advantages(rewards_PG, correct_PG)
+
+    torch.testing.assert_close(scaled_PG, torch.full((1, 4), 0.7698003589195010, dtype=torch.float64))
+    assert recipe.needs_entropy
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes"),
+    [
+        ("code_microbatch1", {"reduction": "sequenceTokenMean"}),
+        ("code_microbatch_all", {"reduction": "tokenMean"}),
+    ],
+)
+@pytest.mark.parametrize(("low", "high"), [(0.001, 0.0), (0.1, 0.02)])
+def test_archers_released_behaviour_is_a_manifest_away(
+    variant: str, changes: dict[str, Any], low: float, high: float
 ) -> None:
-    with pytest.raises(InvalidInput, match=f"lengthReward.{name} needs .* use algorithm.lengthReward.laser"):
-        a_recipe(preset, **overrides)
+    case = CASES[f"archer_{variant}_bk{low}_br{high}"]
+    released = {"ties": "low", "klNormalization": "classes", "klLowEntropy": low, "klHighEntropy": high}
+    recipe = a_recipe("archer", trustRegion={"archer": released}, **changes)
+    tokens = tokens_of(case, recipe)
+
+    loss = recipe.loss(tokens, totals_of(tokens))
+
+    case.assert_close(loss.total, "loss")
+    case.assert_close(gradient(loss, tokens), "grad")
+
+
+def test_classes_may_follow_the_entropies_of_the_policy_being_trained() -> None:
+    recipe = a_recipe("archer", trustRegion={"archer": {"entropySource": "update"}})
+    tokens = random_tokens(recipe)
+    reversed_MT = replace(tokens, uncertain_MT=tokens.mask_MT & ~tokens.uncertain_MT)
+
+    loss = recipe.loss(reversed_MT, totals_of(tokens))
+
+    assert torch.equal(loss.facts.uncertain_MT, tokens.uncertain_MT)
+    assert torch.equal(loss.total, recipe.loss(tokens, totals_of(tokens)).total)
+    assert a_recipe("archer").objective.reclassify is None
+
+
+def test_the_facts_of_a_loss_say_what_became_of_each_token() -> None:
+    recipe = a_recipe("grpo", trustRegion={"dualClip": 3.0})
+    log_ratio = torch.tensor([[0.5, -0.5, 0.0, 9.0], [2.0, -0.5, 0.0, 9.0]], dtype=torch.float64)
+    mask_MT = torch.tensor([[True, True, True, False]] * 2)
+    tokens = Tokens(
+        logprob_MT=log_ratio.clone().requires_grad_(),
+        entropy_MT=log_ratio * 0,
+        proximal_MT=log_ratio * 0,
+        reference_MT=log_ratio + 0.5,
+        advantage_M1=torch.tensor([[0.5], [-0.5]]).double(),
+        weight_MT=torch.ones_like(log_ratio),
+        mask_MT=mask_MT,
+        selected_MT=mask_MT & torch.tensor([True, True, True, True]),
+        uncertain_MT=mask_MT,
+    )
+
+    loss = recipe.loss(tokens, totals_of(tokens))
+    facts = loss.facts
+
+    assert facts.clipped_high_MT.tolist() == [[True, False, False, False], [False] * 4]
+    assert facts.clipped_low_MT.tolist() == [[False] * 4, [False, True, False, False]]
+    assert facts.dual_clipped_MT.tolist() == [[False] * 4, [True, False, False, False]]
+    assert facts.k3_MT is not None
+    assert not facts.k3_MT.requires_grad
+    assert facts.k3_MT[mask_MT].tolist() == pytest.approx([0.148721270700128] * 6)
+    assert (loss.num_clipped, loss.num_dual_clipped) == (2, 1)
+    assert loss.kl_nats is not None
+    assert loss.kl_nats.item() == pytest.approx(6 * 0.148721270700128)
+    assert a_recipe("dapo").loss(tokens, totals_of(tokens)).facts.k3_MT is None
+
+
+def test_only_selected_tokens_are_counted_as_clipped() -> None:
+    recipe = a_recipe("dapo", trustRegion={"dualClip": 1.5})
+    tokens = random_tokens(recipe, rows=20)
+    none_MT = torch.zeros_like(tokens.mask_MT)
+
+    whole = recipe.loss(tokens, totals_of(tokens))
+    nothing = recipe.loss(replace(tokens, selected_MT=none_MT), totals_of(tokens))
+
+    assert min(int(whole.num_clipped), int(whole.num_dual_clipped)) > 0
+    assert (nothing.num_clipped, nothing.num_dual_clipped, nothing.policy) == (0, 0, 0)
+
+
+def test_aspo_counts_its_stopped_tokens_and_no_dual_ones() -> None:
+    recipe = a_recipe("dapo", trustRegion={"aspo": {}, "dualClip": 0.0})
+    loss = recipe.loss(tokens_of(CASES["dapo_loss"], recipe), totals_of(tokens_of(CASES["dapo_loss"], recipe)))
+
+    assert (loss.num_clipped, loss.num_dual_clipped) == (2, 0)
+
+
+def test_a_veto_drops_a_whole_completion() -> None:
+    mismatch_BT = torch.tensor([[0.0, -0.5, -3.0], [0.0, -0.5, -1.0]])
+    recipe = a_recipe("dapo", importanceSampling={"mode": "truncate", "veto": 0.1})
+
+    assert recipe.importance_weights is not None
+    weights_BT = recipe.importance_weights(mismatch_BT, torch.ones(2, 3, dtype=torch.bool))
+
+    assert weights_BT[0].tolist() == [0.0, 0.0, 0.0]
+    assert (weights_BT[1] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ({"efficient": {"alpha": 0.4, "form": "released"}}, 2 * 0.867904619731),
+        ({"efficient": {"alpha": 0.4}}, 2 - 0.132095380269),
+        ({"l1Max": {"targetTokens": 50, "alpha": 0.01, "form": "released"}}, 0.7),
+        ({"l1Max": {"targetTokens": 50, "alpha": 0.01, "delta": 0.1}}, 0.5),
+    ],
+)
+def test_the_released_forms_of_length_rewards_are_a_manifest_away(spec: dict[str, Any], wanted: float) -> None:
+    recipe = a_recipe("drGrpo", lengthReward=spec, outcomeReward={"correct": 2.0})
+
+    reward_PG = recipe.rewards(some_answers([[1, 1]], [[10.0, 50.0]]), 1)
+
+    assert reward_PG[0, 0].item() == pytest.approx(wanted)
+
+
+def test_the_smallest_overlong_cache_is_one_token() -> None:
+    recipe = a_recipe("dapo", max_tokens=10, overlong={"cacheFraction": 0.01, "penalty": 0.5})
+
+    assert recipe.rewards(some_answers([[1, 1]], [[9, 10]]), 1).tolist() == [[1.0, 0.5]]

@@ -18,14 +18,13 @@ def group_normalized(rewards_PG: Tensor, *, ddof: int = 1, epsilon: float = 1e-6
     if rewards_PG.shape[-1] == 1:
         return rewards_PG / (1 + epsilon)
     deviation_P1 = rewards_PG.std(-1, correction=ddof, keepdim=True)
-    return centered(rewards_PG) / (deviation_P1 + epsilon)
+    return torch.where(_is_flat(rewards_PG), 0.0, centered(rewards_PG) / (deviation_P1 + epsilon))
 
 
 def centered(rewards_PG: Tensor) -> Tensor:
     """A = R - mean R: Dr.GRPO (2503.20783 section 3.2).  A flat group gives exactly 0."""
     advantage_PG = rewards_PG - rewards_PG.mean(-1, keepdim=True)
-    flat_P1 = rewards_PG.amax(-1, keepdim=True) == rewards_PG.amin(-1, keepdim=True)
-    return torch.where(flat_P1, 0.0, advantage_PG)
+    return torch.where(_is_flat(rewards_PG), 0.0, advantage_PG)
 
 
 def leave_one_out(rewards_PG: Tensor) -> Tensor:
@@ -33,3 +32,8 @@ def leave_one_out(rewards_PG: Tensor) -> Tensor:
     size = rewards_PG.shape[-1]
     assert size > 1, f"groups of {size} have no siblings to compare with; sample at least 2 completions per prompt"
     return centered(rewards_PG) * (size / (size - 1))
+
+
+def _is_flat(rewards_PG: Tensor) -> Tensor:
+    """Asked of the rewards themselves, for their mean is rounded."""
+    return rewards_PG.amax(-1, keepdim=True) == rewards_PG.amin(-1, keepdim=True)

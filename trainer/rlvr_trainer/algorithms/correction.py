@@ -18,15 +18,23 @@ Mode = Literal["truncate", "mask"]
 
 
 def importance_weights(
-    mismatch_BT: Tensor, mask_BT: Tensor, *, cap: float, level: Level = "token", mode: Mode = "truncate"
+    mismatch_BT: Tensor,
+    mask_BT: Tensor,
+    *,
+    cap: float,
+    level: Level = "token",
+    mode: Mode = "truncate",
+    veto: float = 0.0,
 ) -> Tensor:
     """[B, T] factors of the token loss from mismatch = proximal - sampling: min(w, cap), or with `mask` w where it is
     in [1/cap, cap] and else 0.
 
     w = exp(mismatch) per token (TIS, Yao et al. 2025), its product over the sequence, or its geometric mean.  A token
-    whose mismatch is not finite is dropped: weight 0, and no part in its sequence's weight.
+    whose mismatch is not finite is dropped: weight 0, and no part in its sequence's weight.  A sequence in which any
+    token's own ratio is below `veto` is dropped as a whole (verl).
     """
     usable_BT = mask_BT & mismatch_BT.isfinite()
+    usable_BT = usable_BT & ~(usable_BT & (mismatch_BT.exp() < veto)).any(-1, keepdim=True)
     weight_BT = _leveled(torch.where(usable_BT, mismatch_BT.detach(), 0.0), usable_BT, level).exp()
     if mode == "truncate":
         return torch.where(usable_BT, weight_BT.clamp(max=cap), 0.0)

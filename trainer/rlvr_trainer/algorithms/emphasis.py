@@ -23,8 +23,12 @@ def max_entropy_weight(correct_PG: Tensor, *, strength: float, center: float = 0
 
     p is the share of correct completions, a fact; not the mean of shaped rewards.
     """
-    accuracy_P1 = correct_PG.double().mean(-1, keepdim=True)
-    return torch.exp(-strength * max_entropy_deviation(accuracy_P1, center=center))
+    return weight_of_accuracy(correct_PG.double().mean(-1, keepdim=True), strength=strength, center=center)
+
+
+def weight_of_accuracy(accuracy_P: Tensor, *, strength: float, center: float = 0.5) -> Tensor:
+    """exp(-strength D(p)): 1 at the center, 2^-strength at 0 and 1 if that is 1/2."""
+    return torch.exp(-strength * max_entropy_deviation(accuracy_P, center=center))
 
 
 def long_to_short(rewards_PG: Tensor, correct_PG: Tensor, lengths_PG: Tensor, *, strength: float) -> Tensor:
@@ -32,12 +36,12 @@ def long_to_short(rewards_PG: Tensor, correct_PG: Tensor, lengths_PG: Tensor, *,
 
     VibeThinker-3B (2606.16140).  The shifts of a group sum to zero; equal lengths shift nothing.
     """
-    num_P1 = correct_PG.sum(-1, keepdim=True).clamp(min=1)
+    num_P1 = correct_PG.sum(-1, keepdim=True)
     brevity_PG = torch.where(correct_PG, 1 / lengths_PG.to(rewards_PG), 0.0)
     offset_PG = torch.where(correct_PG, brevity_PG - brevity_PG.sum(-1, keepdim=True) / num_P1, 0.0)
     largest_P1 = offset_PG.abs().amax(-1, keepdim=True)
     equal_P1 = _equal_where(brevity_PG, correct_PG)
-    return rewards_PG + torch.where(equal_P1, 0.0, strength * offset_PG / torch.where(equal_P1, 1.0, largest_P1))
+    return rewards_PG + torch.where(equal_P1, 0.0, strength * offset_PG / largest_P1)
 
 
 def claim_reliability(verdicts_C: Tensor, *, exponent: int) -> Tensor:

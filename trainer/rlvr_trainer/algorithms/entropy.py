@@ -1,10 +1,11 @@
 """Which tokens the policy was undecided about.
 
-B sequences, T tokens, Q percentages.  Pads never count and are never selected.  A threshold is exact for any number of
-tokens (torch.quantile refuses more than 2^24).  Entropies are nats of the distribution that sampled, detached.
+B sequences, T tokens, N tokens that count, Q quantiles.  Pads never count and are never selected.  Entropies are nats
+of the distribution that sampled, detached, and finite.
 
-Functions work on whatever rows they are given: for a threshold over the step's batch give them the whole batch, for
-one per micro-batch give them that.
+What is said of all rows of a step is exact for any number of tokens and of ranks: see `ranking`.  A rank passes its own
+rows and its `Share` of the step; every rank must then make the same calls.  For one threshold per micro-batch give the
+functions just that.
 """
 
 from __future__ import annotations
@@ -15,30 +16,31 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rlvr_trainer.algorithms.ranking import WHOLE, Share, first_in_order, order_statistics
+
 
 def kept_tokens(num_tokens: int, *, share: float) -> int:
     """How many of `num_tokens` the 80/20 rule keeps: max(1, int(n share + 0.9999)), as its authors' code does."""
     return min(num_tokens, max(1, int(num_tokens * share + 0.9999)))
 
 
-def top_share(entropy_BT: Tensor, mask_BT: Tensor, *, share: float) -> Tensor:
+def top_share(entropy_BT: Tensor, mask_BT: Tensor, *, share: float, of: Share = WHOLE) -> Tensor:
     """The `share` of tokens with the highest entropy over all rows (2506.01939 eq. 6), exactly `kept_tokens` of them.
 
-    Among equals at the threshold the first in row order are kept.
+    Among equals at the threshold the first ones win: by row of the step, then by token.  So how the step is cut into
+    ranks, batches and paddings decides nothing: the ranks' masks are the parts of the whole step's mask.
     """
-    ranked_N = _descending(entropy_BT, mask_BT).flatten().argsort(descending=True, stable=True)
-    kept = kept_tokens(int(mask_BT.sum()), share=share)
-    selected_N = torch.zeros_like(mask_BT).flatten()
-    selected_N[ranked_N[:kept]] = True
-    return selected_N.view_as(mask_BT)
+    kept = kept_tokens(of.total(mask_BT.sum()), share=share)
+    return first_in_order(-entropy_BT.detach(), mask_BT, count=kept, of=of)
 
 
 def top_share_of_sequence(entropy_BT: Tensor, mask_BT: Tensor, *, share: float) -> Tensor:
     """As `top_share`, over each sequence by itself."""
-    rows = [
-        top_share(entropy_1T, mask_1T, share=share) for entropy_1T, mask_1T in zip(entropy_BT, mask_BT, strict=True)
-    ]
-    return torch.stack(rows) if rows else torch.zeros_like(mask_BT)
+    order_BT = entropy_BT.detach().masked_fill(~mask_BT, -math.inf).argsort(dim=-1, descending=True, stable=True)
+    kept = [kept_tokens(num_tokens, share=share) for num_tokens in mask_BT.sum(-1).tolist()]
+    place_T = torch.arange(mask_BT.shape[-1], device=mask_BT.device)
+    first_BT = place_T < torch.tensor(kept, device=mask_BT.device)[:, None]
+    return torch.zeros_like(mask_BT).scatter(-1, order_BT, first_BT)
 
 
 def above_quantile(entropy_BT: Tensor, mask_BT: Tensor, *, quantile: float, ties_are_high: bool = False) -> Tensor:
@@ -54,19 +56,21 @@ def above_quantile(entropy_BT: Tensor, mask_BT: Tensor, *, quantile: float, ties
 
 def sequence_quantile(entropy_BT: Tensor, mask_BT: Tensor, *, quantile: float) -> Tensor:
     """[B, 1] quantile of each row, interpolated linearly between order statistics; NaN for a row without tokens."""
-    ascending_BT = entropy_BT.masked_fill(~mask_BT, math.inf).sort(-1).values
+    ascending_BT = entropy_BT.detach().masked_fill(~mask_BT, math.inf).sort(-1).values
     num_B1 = mask_BT.sum(-1, keepdim=True)
     place_B1 = (num_B1 - 1).clamp(min=0).double() * quantile
-    below_B1 = place_B1.floor()
-    low_B1 = ascending_BT.gather(-1, below_B1.long())
-    high_B1 = ascending_BT.gather(-1, place_B1.ceil().long())
-    step_B1 = torch.where(high_B1 > low_B1, high_B1 - low_B1, 0.0) * (place_B1 - below_B1).to(low_B1)
-    return (low_B1 + step_B1).masked_fill(num_B1 == 0, math.nan)
+    low_B1, high_B1 = (ascending_BT.gather(-1, at_B1.long()) for at_B1 in (place_B1.floor(), place_B1.ceil()))
+    return _between(low_B1, high_B1, place_B1.frac()).masked_fill(num_B1 == 0, math.nan)
 
 
-def batch_quantile(entropy_BT: Tensor, mask_BT: Tensor, *, quantile: float) -> Tensor:
+def batch_quantile(entropy_BT: Tensor, mask_BT: Tensor, *, quantile: float, of: Share = WHOLE) -> Tensor:
     """One quantile over the tokens of all rows; NaN without tokens."""
-    return sequence_quantile(entropy_BT.reshape(1, -1), mask_BT.reshape(1, -1), quantile=quantile).squeeze()
+    return _quantiles(entropy_BT, mask_BT, [quantile], of).squeeze()
+
+
+def percentiles(entropy_BT: Tensor, mask_BT: Tensor, *, percents: Sequence[float], of: Share = WHOLE) -> Tensor:
+    """[Q] entropy percentiles over the tokens of all rows, for the record; NaN without tokens."""
+    return _quantiles(entropy_BT, mask_BT, [percent / 100 for percent in percents], of)
 
 
 def by_class(is_high_BT: Tensor, *, high: float, low: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -79,11 +83,17 @@ def overlap(selected_BT: Tensor, other_BT: Tensor) -> Tensor:
     return (selected_BT & other_BT).sum() / selected_BT.sum()
 
 
-def percentiles(entropy_BT: Tensor, mask_BT: Tensor, *, percents: Sequence[float]) -> Tensor:
-    """[Q] entropy percentiles over the tokens of all rows, for the record; NaN without tokens."""
-    return torch.stack([batch_quantile(entropy_BT, mask_BT, quantile=percent / 100) for percent in percents])
+def _quantiles(entropy_BT: Tensor, mask_BT: Tensor, quantiles: Sequence[float], of: Share) -> Tensor:
+    num_tokens = of.total(mask_BT.sum())
+    if num_tokens == 0:
+        return entropy_BT.new_full((len(quantiles),), math.nan)
+    place_Q = (num_tokens - 1) * torch.tensor(quantiles, dtype=torch.float64)
+    places = sorted({int(place) for at_Q in (place_Q.floor(), place_Q.ceil()) for place in at_Q})
+    found = dict(zip(places, order_statistics(entropy_BT.detach()[mask_BT], places, of=of), strict=True))
+    low_Q, high_Q = (torch.stack([found[int(at)] for at in at_Q]) for at_Q in (place_Q.floor(), place_Q.ceil()))
+    return _between(low_Q, high_Q, place_Q.frac().to(low_Q.device))
 
 
-def _descending(entropy_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Entropies with pads last in any descending order."""
-    return entropy_BT.detach().masked_fill(~mask_BT, -math.inf)
+def _between(low: Tensor, high: Tensor, fraction: Tensor) -> Tensor:
+    """Linear interpolation, exact between equals."""
+    return low + (high - low) * fraction.to(low)

@@ -1,19 +1,21 @@
 """Length enters the reward here: soft overlong punishment, and the family C + lambda S of Laser (2505.15612 table 2).
 
-P prompts, G completions per prompt, M monitor completions, K grid points.  `base_PG` is the verifier's reward,
-`correct_PG` a bool fact, `lengths_PG` completion tokens with the end token.  Whether a completion is correct is always
-read from the facts, never from the value of a reward.
+P prompts, G completions per prompt.  `base_PG` is the verifier's reward, `correct_PG` a bool fact, `lengths_PG`
+completion tokens with the end token.  Whether a completion is correct is always read from the facts, never from the
+value of a reward.  Where a paper and its released code disagree, the paper is the default.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Difficulty = Literal["hard", "medium", "easy"]
-Rounding = Literal["ceil", "floor"]
+from rlvr_trainer.algorithms.targets import Difficulty, difficulty
+
+Form = Literal["paper", "released"]
 
 
 def soft_overlong(lengths_PG: Tensor, *, max_tokens: int, cache: int, floor: bool = True) -> Tensor:
@@ -27,18 +29,28 @@ def truncation(base_PG: Tensor, lengths_PG: Tensor, *, target: float, beyond: fl
     return torch.where(lengths_PG <= target, base_PG, beyond)
 
 
-def efficient(base_PG: Tensor, correct_PG: Tensor, lengths_PG: Tensor, *, alpha: float) -> Tensor:
+def efficient(base_PG: Tensor, correct_PG: Tensor, lengths_PG: Tensor, *, alpha: float, form: Form = "paper") -> Tensor:
     """R - alpha sigmoid((L - mean) / std) for correct completions, statistics over the correct ones of the group.
 
-    Efficient Reasoning (2502.04463) as in Laser's table; a lone correct completion has mean 0 and std 1 (their code).
+    Efficient Reasoning (2502.04463) as in Laser's table; Laser's code multiplies R by 1 - alpha sigmoid instead.  A
+    lone correct completion has mean 0 and std 1 (their code); where all are equally long, std is 1.
+    """
+    mean_P1, std_P1 = spread(lengths_PG, correct_PG)
+    std_P1 = torch.where(std_P1 == 0, 1.0, std_P1)
+    loss_PG = torch.where(correct_PG, alpha * torch.sigmoid((lengths_PG - mean_P1) / std_P1), 0.0)
+    return base_PG - loss_PG if form == "paper" else base_PG * (1 - loss_PG)
+
+
+def spread(lengths_PG: Tensor, correct_PG: Tensor) -> tuple[Tensor, Tensor]:
+    """[P, 1] mean and standard deviation (ddof 1) of the correct completions' lengths; 0 and 1 for a lone one.
+
+    Without a correct one the mean is NaN.
     """
     num_P1 = correct_PG.sum(-1, keepdim=True)
-    mean_P1 = torch.where(correct_PG, lengths_PG, 0.0).sum(-1, keepdim=True) / num_P1.clamp(min=1)
+    mean_P1 = torch.where(correct_PG, lengths_PG, 0.0).sum(-1, keepdim=True) / num_P1
     square_P1 = torch.where(correct_PG, lengths_PG - mean_P1, 0.0).square().sum(-1, keepdim=True)
-    std_P1 = (square_P1 / (num_P1 - 1).clamp(min=1)).sqrt()
-    alone_P1 = num_P1 == 1
-    mean_P1, std_P1 = torch.where(alone_P1, 0.0, mean_P1), torch.where(alone_P1 | (std_P1 == 0), 1.0, std_P1)
-    return base_PG - torch.where(correct_PG, alpha * torch.sigmoid((lengths_PG - mean_P1) / std_P1), 0.0)
+    std_P1 = (square_P1 / (num_P1 - 1)).sqrt()
+    return torch.where(num_P1 == 1, 0.0, mean_P1), torch.where(num_P1 == 1, 1.0, std_P1)
 
 
 def kimi(base_PG: Tensor, correct_PG: Tensor, lengths_PG: Tensor, *, coefficient: float = 1.0) -> Tensor:
@@ -48,7 +60,7 @@ def kimi(base_PG: Tensor, correct_PG: Tensor, lengths_PG: Tensor, *, coefficient
     """
     shortest_P1, longest_P1 = lengths_PG.amin(-1, keepdim=True), lengths_PG.amax(-1, keepdim=True)
     spread_P1 = (longest_P1 - shortest_P1).to(base_PG)
-    score_PG = 0.5 - (lengths_PG - shortest_P1) / spread_P1.clamp(min=1)
+    score_PG = 0.5 - (lengths_PG - shortest_P1) / spread_P1
     score_PG = torch.where(correct_PG, score_PG, score_PG.clamp(max=0))
     return base_PG + coefficient * torch.where(spread_P1 > 0, score_PG, 0.0)
 
@@ -63,9 +75,25 @@ def l1_max(correct_PG: Tensor, lengths_PG: Tensor, *, target: float, alpha: floa
     return torch.where(correct_PG, (alpha * (target - lengths_PG) + delta).clamp(0, 1), 0.0)
 
 
-def o1_pruner(correct_PG: Tensor, lengths_PG: Tensor, *, ref_length: float, ref_accuracy: float, lam: float) -> Tensor:
-    """Lref / L - 1 + lam (A - Aref), Lref and Aref being the reference model's means (2501.12570)."""
-    return ref_length / lengths_PG - 1 + lam * (correct_PG.to(torch.get_default_dtype()) - ref_accuracy)
+def l1_max_released(correct_PG: Tensor, lengths_PG: Tensor, *, target: float, alpha: float) -> Tensor:
+    """1/2 + 1/2 clip(alpha (target - L), -1, 1) if correct, else 0: L1's code, half the paper's slope."""
+    return torch.where(correct_PG, 0.5 + 0.5 * (alpha * (target - lengths_PG)).clamp(-1, 1), 0.0)
+
+
+def o1_pruner(
+    correct_PG: Tensor,
+    lengths_PG: Tensor,
+    *,
+    ref_length: Tensor | float,
+    ref_accuracy: Tensor | float,
+    lam: float,
+) -> Tensor:
+    """Lref / L - 1 + lam (A - Aref), Lref and Aref being the reference model's means (2501.12570).
+
+    The means are one number, or [P, 1] per prompt.
+    """
+    brevity_PG = ref_length / lengths_PG - 1
+    return brevity_PG + lam * (correct_PG.to(brevity_PG.dtype) - ref_accuracy)
 
 
 def laser(base_PG: Tensor, correct_PG: Tensor, lengths_PG: Tensor, *, target: Tensor | float, alpha: float) -> Tensor:
@@ -90,45 +118,16 @@ def laser_de(
     return laser(base_PG, correct_PG, lengths_PG, target=target, alpha=alpha) + torch.where(explores_PG, alpha, 0.0)
 
 
-def difficulty(accuracy: float, *, boundary_is_easier: bool = True) -> Difficulty:
-    """Easy from 2/3, medium from 1/3 (Laser-D); its monitor puts exactly 1/3 and 2/3 into the harder bucket."""
-    if accuracy > 2 / 3 or (boundary_is_easier and accuracy == 2 / 3):
-        return "easy"
-    if accuracy > 1 / 3 or (boundary_is_easier and accuracy == 1 / 3):
-        return "medium"
-    return "hard"
+def targets_of(
+    correct_PG: Tensor, lengths_PG: Tensor, targets: Mapping[Difficulty, int], *, boundary_is_easier: bool = True
+) -> Tensor:
+    """[P, G] target of each completion: that of its group's difficulty, at most the batch's longest completion.
 
-
-def length_grid(lowest: int, highest: int, *, step: int) -> tuple[int, ...]:
-    """Candidate target lengths (Laser-D): from `lowest` by `step`; a lowest below the step precedes a grid of steps."""
-    if lowest < step:
-        return (lowest, *range(step, highest + 1, step))
-    return tuple(range(lowest, highest + 1, step))
-
-
-def coverage(lengths_M: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """[K] share of completions, right or wrong, no longer than each candidate; NaN without completions."""
-    return _num_within(lengths_M, grid) / lengths_M.numel()
-
-
-def required_correct(bucket: Difficulty, *, group_size: int, rounding: Rounding) -> int:
-    """|C|: the fewest correct completions of a group in this bucket (Laser-D eq. 3); the released code rounds down."""
-    if bucket == "hard":
-        return 1
-    thirds = 2 * group_size if bucket == "easy" else group_size
-    return max(1, -(-thirds // 3) if rounding == "ceil" else thirds // 3)
-
-
-def target_length(lengths_M: Tensor, grid: tuple[int, ...], *, required: int, longest: int) -> int:
-    """Smallest candidate below `longest` with an expected number of correct completions (coverage * required) of at
-    least 1, else `longest` (Laser-D eq. 3).  A bucket without completions gets `longest`.
+    Laser-D section 5.2 with the cap of its released code; the same number throughout a group.
     """
-    total = lengths_M.numel()
-    within = zip(grid, _num_within(lengths_M, grid).tolist(), strict=True)
-    return min(
-        (length for length, n in within if total and n * required >= total and length < longest), default=longest
-    )
-
-
-def _num_within(lengths_M: Tensor, grid: tuple[int, ...]) -> Tensor:
-    return (lengths_M[None, :] <= torch.tensor(grid, device=lengths_M.device)[:, None]).sum(-1)
+    longest, (_, size) = lengths_PG.max(), correct_PG.shape
+    names = [
+        difficulty(int(num_correct), size, boundary_is_easier=boundary_is_easier) for num_correct in correct_PG.sum(-1)
+    ]
+    target_P1 = torch.tensor([[targets[name]] for name in names], device=lengths_PG.device).clamp(max=longest)
+    return target_P1.expand_as(lengths_PG)

@@ -77,7 +77,7 @@ class _Head(NamedTuple):
     def blocks(self, num_tokens: int) -> Iterator[tuple[int, slice, slice]]:
         """Tile number, its columns, a chunk of rows; tiles outermost, so that a weight tile stays in cache."""
         for tile, columns in enumerate(_spans(self.weight.shape[0], self.walk.tiling.vocabulary)):
-            for rows in _spans(num_tokens, self.walk.tiling.rows):
+            for rows in _even_spans(num_tokens, self.walk.tiling.rows):
                 yield tile, columns, rows
 
     def logits(self, hidden_RH: Tensor, columns: slice, out_RC: Tensor) -> Tensor:
@@ -245,6 +245,12 @@ def _accumulate(into_AB: Tensor, left_AC: Tensor, right_CB: Tensor) -> None:
 
 def _spans(size: int, width: int) -> Iterator[slice]:
     return (slice(start, min(start + width, size)) for start in range(0, size, width))
+
+
+def _even_spans(size: int, width: int) -> Iterator[slice]:
+    """Of nearly equal widths: in a product of fewer than 16 rows a row's bits depend on how many there are."""
+    count = -(-size // width)
+    return (slice(size * part // count, size * (part + 1) // count) for part in range(count))
 
 
 def _precision(hidden_NH: Tensor) -> torch.dtype:

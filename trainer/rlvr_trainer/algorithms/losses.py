@@ -26,7 +26,7 @@ def sequence_log_ratio(log_ratio_BT: Tensor, mask_BT: Tensor, *, limit: float = 
 def clipped_loss(
     ratio_BT: Tensor, advantage_B1: Tensor, *, eps_low: Number, eps_high: Number, dual_clip: float | None = None
 ) -> Tensor:
-    """max(-A r, -A clip(r, 1 - eps_low, 1 + eps_high)), and at most -A c where A < 0 (dual clip, 1912.09729).
+    """max(-A r, -A clip(r, 1 - eps_low, 1 + eps_high)), and at most -A c where A < 0 (dual clip, 1912.09729; c > 1).
 
     DAPO's clip-higher (2503.14476 eq. 10) is eps_high > eps_low; Archer gives both per token; GSPO gives a sequence
     ratio [B, 1].
@@ -35,7 +35,8 @@ def clipped_loss(
     loss_BT = torch.maximum(-advantage_B1 * ratio_BT, -advantage_B1 * ratio_BT.clamp(lowest, highest))
     if dual_clip is None:
         return loss_BT
-    return torch.where(advantage_B1 < 0, torch.minimum(loss_BT, -advantage_B1 * dual_clip), loss_BT)
+    stopped_BT = is_dual_clipped(ratio_BT, advantage_B1, dual_clip=dual_clip)
+    return torch.where(stopped_BT, -advantage_B1 * dual_clip, loss_BT)
 
 
 def is_clipped(ratio_BT: Tensor, advantage_B1: Tensor, *, eps_low: Number, eps_high: Number) -> Tensor:

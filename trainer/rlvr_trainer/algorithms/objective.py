@@ -6,7 +6,8 @@ the sum of its micro-batches' losses, on all ranks, for they share the update's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -50,6 +51,8 @@ class Totals:
     num_tokens: int
     num_selected: int
     """Tokens that receive a policy gradient."""
+    num_uncertain: int
+    """Tokens in the class of high entropy; read only where the KL of each class has its own mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,11 @@ class Objective:
     kl: Classes
     """Coefficient of the KL to the reference."""
     estimator: Estimator
+    kl_by_class: bool
+    """Whether the KL of each class has a mean of its own (Archer's released code) instead of one over all tokens."""
+    reclassify: Callable[[Tensor, Tensor], Tensor] | None
+    """(entropy_MT, mask_MT) -> tokens of high entropy under the policy being trained (Archer's released code);
+    absent where the policy that started the step decides."""
     entropy_bonus: float
     reduction: Reduction
     budget: int
@@ -87,6 +95,21 @@ class Objective:
     @property
     def needs_reference(self) -> bool:
         return self.kl.high != 0 or self.kl.low != 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenFacts:
+    """What became of each token, without gradient; pads and unselected tokens may hold anything."""
+
+    clipped_low_MT: Tensor
+    """Stopped at the lower bound of the ratio."""
+    clipped_high_MT: Tensor
+    """Stopped at the upper bound."""
+    dual_clipped_MT: Tensor
+    uncertain_MT: Tensor
+    """In the class of high entropy, as the loss saw it."""
+    k3_MT: Tensor | None
+    """Estimate of KL(policy || reference) in nats; absent without a KL term."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,65 +124,105 @@ class Loss:
     num_dual_clipped: Tensor
     kl_nats: Tensor | None
     """Sum of the k3 estimates of KL(policy || reference); absent without a KL term."""
+    facts: TokenFacts
 
 
 def loss(tokens: Tokens, totals: Totals, *, objective: Objective) -> Loss:
     """Reduce(w * surrogate) + reduce(beta * kl) - bonus * reduce(entropy) for one micro-batch."""
-    surrogate_MT, clipped_MT, dual_clipped_MT = _surrogate(tokens, objective)
-    policy = _reduce(tokens.weight_MT * surrogate_MT, tokens.selected_MT, totals, objective)
-    everything = Totals(
-        num_sequences=totals.num_sequences, num_tokens=totals.num_tokens, num_selected=totals.num_tokens
-    )
+    tokens = _without_pads(tokens)
+    if objective.reclassify is not None:
+        tokens = replace(tokens, uncertain_MT=objective.reclassify(tokens.entropy_MT.detach(), tokens.mask_MT))
+    surrogate_MT, facts = _surrogate(tokens, objective)
+    num_policy_tokens = totals.num_selected if objective.counts_selected else totals.num_tokens
+    policy = _reduce(tokens.weight_MT * surrogate_MT, tokens.selected_MT, num_policy_tokens, totals, objective)
     total, kl_nats = policy, None
     if objective.needs_reference:
-        kl_MT, kl_nats = _kl(tokens, objective)
-        total = total + _reduce(kl_MT, tokens.mask_MT, everything, objective)
+        kl, k3_MT = _kl(tokens, totals, objective)
+        total, kl_nats, facts = total + kl, torch.where(tokens.mask_MT, k3_MT, 0.0).sum(), replace(facts, k3_MT=k3_MT)
     if objective.entropy_bonus != 0:
-        total = total - objective.entropy_bonus * _reduce(tokens.entropy_MT, tokens.mask_MT, everything, objective)
+        entropy = _reduce(tokens.entropy_MT, tokens.mask_MT, totals.num_tokens, totals, objective)
+        total = total - objective.entropy_bonus * entropy
     return Loss(
         total=total,
         policy=policy.detach(),
-        num_clipped=(clipped_MT & tokens.selected_MT).sum(),
-        num_dual_clipped=(dual_clipped_MT & tokens.selected_MT).sum(),
+        num_clipped=((facts.clipped_low_MT | facts.clipped_high_MT) & tokens.selected_MT).sum(),
+        num_dual_clipped=(facts.dual_clipped_MT & tokens.selected_MT).sum(),
         kl_nats=kl_nats,
+        facts=facts,
     )
 
 
-def _surrogate(tokens: Tokens, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
+def _without_pads(tokens: Tokens) -> Tokens:
+    """Zeros at pads: whatever was there, no gradient of it becomes NaN."""
+
+    def counted(values_MT: Tensor) -> Tensor:
+        return torch.where(tokens.mask_MT, values_MT, 0.0)
+
+    return replace(
+        tokens,
+        logprob_MT=counted(tokens.logprob_MT),
+        entropy_MT=counted(tokens.entropy_MT),
+        proximal_MT=counted(tokens.proximal_MT),
+        reference_MT=None if tokens.reference_MT is None else counted(tokens.reference_MT),
+        weight_MT=counted(tokens.weight_MT),
+    )
+
+
+def _surrogate(tokens: Tokens, objective: Objective) -> tuple[Tensor, TokenFacts]:
     """Token losses, and which tokens the clip and the dual clip stopped."""
-    log_ratio_MT = losses.log_ratio(tokens.logprob_MT, tokens.proximal_MT)
-    if objective.sequence_ratio:
-        log_ratio_MT = losses.sequence_log_ratio(log_ratio_MT, tokens.mask_MT).expand_as(log_ratio_MT)
+    log_ratio_MT, advantage_M1 = _log_ratio(tokens, objective), tokens.advantage_M1
     eps_low, eps_high = (
         clip.over(tokens.uncertain_MT, dtype=log_ratio_MT.dtype) for clip in (objective.clip_low, objective.clip_high)
     )
-    ratio_MT, advantage_M1, dual_clip = log_ratio_MT.exp(), tokens.advantage_M1, objective.dual_clip
+    ratio_MT, dual_clip = log_ratio_MT.exp(), objective.dual_clip
     clipped_MT = losses.is_clipped(ratio_MT, advantage_M1, eps_low=eps_low, eps_high=eps_high)
+    facts = TokenFacts(
+        clipped_low_MT=clipped_MT & (advantage_M1 < 0),
+        clipped_high_MT=clipped_MT & (advantage_M1 > 0),
+        dual_clipped_MT=torch.zeros_like(clipped_MT),
+        uncertain_MT=tokens.uncertain_MT,
+        k3_MT=None,
+    )
     if objective.weight_cap is not None:
         weighted_MT = losses.asymmetric_loss(
             log_ratio_MT, advantage_M1, eps_low=eps_low, eps_high=eps_high, cap=objective.weight_cap
         )
-        return weighted_MT, clipped_MT, torch.zeros_like(clipped_MT)
+        return weighted_MT, facts
     loss_MT = losses.clipped_loss(ratio_MT, advantage_M1, eps_low=eps_low, eps_high=eps_high, dual_clip=dual_clip)
     if dual_clip is None:
-        return loss_MT, clipped_MT, torch.zeros_like(clipped_MT)
-    return loss_MT, clipped_MT, losses.is_dual_clipped(ratio_MT, advantage_M1, dual_clip=dual_clip)
+        return loss_MT, facts
+    dual_clipped_MT = losses.is_dual_clipped(ratio_MT, advantage_M1, dual_clip=dual_clip)
+    return loss_MT, replace(facts, dual_clipped_MT=dual_clipped_MT)
 
 
-def _kl(tokens: Tokens, objective: Objective) -> tuple[Tensor, Tensor]:
-    """Weighted token KL to the reference, and the sum of its unweighted k3 estimates."""
+def _log_ratio(tokens: Tokens, objective: Objective) -> Tensor:
+    """Of each token, or of its sequence."""
+    if objective.sequence_ratio:
+        difference_MT = tokens.logprob_MT - tokens.proximal_MT
+        return losses.sequence_log_ratio(difference_MT, tokens.mask_MT).expand_as(difference_MT)
+    return losses.log_ratio(tokens.logprob_MT, tokens.proximal_MT)
+
+
+def _kl(tokens: Tokens, totals: Totals, objective: Objective) -> tuple[Tensor, Tensor]:
+    """The weighted KL term, and every token's unweighted k3 estimate."""
     assert tokens.reference_MT is not None, "the objective has a KL term but the tokens no reference log-probabilities"
     estimate = {"k1": losses.kl_k1, "k2": losses.kl_k2, "k3": losses.kl_k3}[objective.estimator]
-    beta = objective.kl.over(tokens.uncertain_MT, dtype=tokens.logprob_MT.dtype)
+    kl_MT, beta = estimate(tokens.logprob_MT, tokens.reference_MT), objective.kl
     k3_MT = losses.kl_k3(tokens.logprob_MT.detach(), tokens.reference_MT)
-    return beta * estimate(tokens.logprob_MT, tokens.reference_MT), torch.where(tokens.mask_MT, k3_MT, 0.0).sum()
+    if not objective.kl_by_class:
+        weighted_MT = beta.over(tokens.uncertain_MT, dtype=kl_MT.dtype) * kl_MT
+        return _reduce(weighted_MT, tokens.mask_MT, totals.num_tokens, totals, objective), k3_MT
+    high_MT, low_MT = tokens.mask_MT & tokens.uncertain_MT, tokens.mask_MT & ~tokens.uncertain_MT
+    num_high, num_low = totals.num_uncertain, totals.num_tokens - totals.num_uncertain
+    high = _reduce(kl_MT, high_MT, num_high, totals, objective)
+    low = _reduce(kl_MT, low_MT, num_low, totals, objective)
+    return beta.high * high + beta.low * low, k3_MT
 
 
-def _reduce(values_MT: Tensor, where_MT: Tensor, totals: Totals, objective: Objective) -> Tensor:
+def _reduce(values_MT: Tensor, where_MT: Tensor, num_tokens: int, totals: Totals, objective: Objective) -> Tensor:
     num_sequences = totals.num_sequences
     match objective.reduction:
         case "tokenMean":
-            num_tokens = totals.num_selected if objective.counts_selected else totals.num_tokens
             return losses.token_mean(values_MT, where_MT, num_tokens=num_tokens)
         case "sequenceTokenMean":
             return losses.sequence_mean_of_token_means(values_MT, where_MT, num_sequences=num_sequences)
