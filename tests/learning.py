@@ -2,12 +2,15 @@
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from rlvr_api import AlgorithmSpec, OptimizerSpec, RLVRJob
@@ -23,7 +26,6 @@ from rlvr_trainer.samples import (
     Fate,
     Finish,
     Group,
-    Interval,
     Ledger,
     Outcome,
     Prompt,
@@ -36,6 +38,8 @@ from rlvr_trainer.samples import (
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.wire import pack
 
+T = TypeVar("T")
+Add = Callable[[Tensor], Tensor]
 VOCABULARY = 19
 SCORES = {Outcome.CORRECT: 1.0, Outcome.WRONG: 0.0, Outcome.MALFORMED: 0.0, Outcome.TRUNCATED: 0.0}
 
@@ -94,12 +98,12 @@ def facts_of(step: int, groups: Sequence[ScoredGroup]) -> StepFacts:
         step=step,
         policy_step=step - 1,
         groups=tuple(groups),
-        dropped={},
+        dropped=(),
         num_judged=sum(len(one.verdicts) for one in groups),
         num_correct=sum(one.num_correct for one in groups),
         produce_seconds=0.1,
         state=CoordinatorState(
-            ledger=Ledger(intervals=(Interval(start=0, end=last + 1, fate=Fate.TRAINED),)), generated_tokens=first
+            ledger=Ledger(watermark=last + 1, counts={Fate.TRAINED: last + 1}), generated_tokens=first
         ),
     )
 
@@ -175,3 +179,28 @@ def leave_batches(place: Surroundings, steps: Iterable[int]) -> None:
     """Do what the coordinator does."""
     for step in steps:
         write_renamed(place.attempt_folder / "batches" / f"{step:06d}.facts", pack(random_facts(step)))
+
+
+def on_ranks(num_ranks: int, work: Callable[[int, Add], T]) -> list[T]:
+    """What `work(rank, add)` returns on each rank, all at once in threads; `add` sums a tensor over the ranks."""
+    together, slots = threading.Barrier(num_ranks, timeout=30), [torch.zeros(0)] * num_ranks
+
+    def add_of(rank: int) -> Add:
+        def add(counts: Tensor) -> Tensor:
+            slots[rank] = counts
+            together.wait()
+            total = torch.stack(slots).sum(0)
+            together.wait()
+            return total
+
+        return add
+
+    def run(rank: int) -> T:
+        try:
+            return work(rank, add_of(rank))
+        except BaseException:
+            together.abort()
+            raise
+
+    with ThreadPoolExecutor(num_ranks) as threads:
+        return [done.result() for done in [threads.submit(run, rank) for rank in range(num_ranks)]]

@@ -1,4 +1,4 @@
-"""What transformers says about tokens that somebody sampled."""
+"""What transformers, and the learner, say about tokens that somebody sampled."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
+
+from rlvr_trainer.learner.models import Policy
 
 
 def load_reference(folder: Path) -> Any:
@@ -27,3 +29,16 @@ def reference_logprobs(
     logprobs = torch.log_softmax(model(tokens).logits[0] / temperature, -1)
     predicted = logprobs[len(prompt) - 1 : -1].gather(1, tokens[0, len(prompt) :, None]).squeeze(1)
     return predicted.numpy()
+
+
+@torch.no_grad()
+def learner_logprobs(
+    policy: Policy, prompt: Sequence[int], completions: Sequence[Sequence[int]]
+) -> list[npt.NDArray[np.float32]]:
+    """ln p of the tokens of each completion, from one pass of the learner over all of them, padded."""
+    first, width = len(prompt) - 1, len(prompt) + max(map(len, completions))
+    rows = [[*prompt, *completion] + [0] * (width - len(prompt) - len(completion)) for completion in completions]
+    places = [row * width + first + index for row, one in enumerate(completions) for index in range(len(one))]
+    targets = [token for completion in completions for token in completion]
+    logprobs, _ = policy(torch.tensor(rows), torch.tensor(places), torch.tensor(targets))
+    return [part.numpy() for part in logprobs.split([len(completion) for completion in completions])]

@@ -16,9 +16,10 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from reference import load_reference, reference_logprobs
+from reference import learner_logprobs, load_reference, reference_logprobs
 from rlvr_trainer.engines.local.engine import Engine, open_engine
 from rlvr_trainer.engines.local.requests import Choice, Request, Sampling
+from rlvr_trainer.learner.models import load_policy
 from rlvr_trainer.models import builtin_path
 from rlvr_trainer.models.arithmetic_task import problems
 
@@ -59,22 +60,27 @@ def engine_round(engine: Engine, prompts: list[list[int]]) -> Round:
 
 
 def logprob_gaps(engine: Engine, prompts: list[list[int]]) -> dict[str, float]:
-    """How far sampling log-probabilities lie from a transformers forward pass, and that one from float64, in nats."""
-    single, double = load_reference(FOLDER), load_reference(FOLDER).double()
-    ours: list[float] = []
-    floor: list[float] = []
+    """Nats between sampling log-probabilities, the learner's, a plain transformers pass, and that pass in float64."""
+    policy, single, double = (
+        load_policy(FOLDER, temperature=1.0),
+        load_reference(FOLDER),
+        load_reference(FOLDER).double(),
+    )
+    gaps: dict[str, list[float]] = {"learner": [], "transformers": [], "float32": []}
     for prompt, choices in zip(prompts, complete(engine, prompts, 99, (END,)), strict=True):
-        for choice in choices:
-            reference = reference_logprobs(single, prompt, choice.token_ids.tolist())
-            ours += abs(choice.logprobs - reference).tolist()
-            floor += abs(reference - reference_logprobs(double, prompt, choice.token_ids.tolist())).tolist()
-    gaps = torch.tensor(ours)
+        completions = [choice.token_ids.tolist() for choice in choices]
+        learned = learner_logprobs(policy, prompt, completions)
+        for choice, completion, expected in zip(choices, completions, learned, strict=True):
+            plain = reference_logprobs(single, prompt, completion)
+            gaps["learner"] += abs(choice.logprobs - expected).tolist()
+            gaps["transformers"] += abs(choice.logprobs - plain).tolist()
+            gaps["float32"] += abs(plain - reference_logprobs(double, prompt, completion)).tolist()
     return {
-        "logprobGapMean": float(gaps.mean()),
-        "logprobGapP99": float(gaps.quantile(0.99)),
-        "logprobGapMax": float(gaps.max()),
-        "logprobGapTransformersToFloat64Max": max(floor),
-        "logprobTokens": len(ours),
+        "logprobGapMean": statistics.mean(gaps["learner"]),
+        "logprobGapMax": max(gaps["learner"]),
+        "logprobGapToTransformersMax": max(gaps["transformers"]),
+        "logprobGapTransformersToFloat64Max": max(gaps["float32"]),
+        "logprobTokens": len(gaps["learner"]),
     }
 
 

@@ -5,14 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rlvr_trainer.samples import CoordinatorState, Fate, StepReport
+from rlvr_trainer.samples import CoordinatorState, Fate, Ledger, StepReport
 from rlvr_trainer.wire import from_json
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "arithmetic-cpu.yaml"
@@ -110,9 +111,10 @@ def committed_history(folder: Path) -> list[StepReport]:
     return [from_json(line, StepReport) for line in lines]
 
 
-def positions(spans: Sequence[tuple[int, int]]) -> Iterator[int]:
-    for start_, end in spans:
-        yield from range(start_, end)
+def fates_of(report: StepReport) -> Iterator[tuple[int, Fate]]:
+    """Every position that a step used up, and what became of it."""
+    for start_, end, fate in (*((*span, Fate.TRAINED) for span in report.trained), *report.dropped):
+        yield from ((position, fate) for position in range(start_, end))
 
 
 @dataclass(frozen=True)
@@ -128,22 +130,23 @@ class Account:
 
 
 def account_of(folder: Path) -> Account:
-    """Count what the learner says it trained (its own history) and what the ledger says was dropped."""
-    trained = [position for report in committed_history(folder) for position in positions(report.trained)]
-    intervals = committed_state(folder).ledger.intervals
-    dropped = [p for i in intervals if i.fate is not Fate.TRAINED for p in range(i.start, i.end)]
-    consumed = set(trained) | set(dropped)
+    """Count position by position in the learner's own history, which does not know the ledger."""
+    fates = [found for report in committed_history(folder) for found in fates_of(report)]
+    consumed = {position for position, _ in fates}
+    trained = sum(fate is Fate.TRAINED for _, fate in fates)
     return Account(
-        trained=len(trained),
-        dropped=len(dropped),
+        trained=trained,
+        dropped=len(fates) - trained,
         lost=max(consumed) + 1 - len(consumed),
-        repeated=len(trained) + len(dropped) - len(consumed),
+        repeated=len(fates) - len(consumed),
     )
 
 
 def prove_exactly_once(folder: Path, *, steps: int, prompts_per_step: int) -> Account:
     """The learner's history and the ledger agree: every prompt once, no gap, no step twice."""
-    account = account_of(folder)
-    assert [report.step for report in committed_history(folder)] == list(range(1, steps + 1))
+    account, history = account_of(folder), committed_history(folder)
+    fates = Counter(fate for report in history for _, fate in fates_of(report))
+    assert committed_state(folder).ledger == Ledger(watermark=fates.total(), counts=fates), account
+    assert [report.step for report in history] == list(range(1, steps + 1))
     assert (account.trained, account.lost, account.repeated) == (steps * prompts_per_step, 0, 0), account
     return account

@@ -42,7 +42,7 @@ def test_checkpoints_in_a_real_object_store_hold_the_ledger(tmp_path: Path, obje
     run_to_end(tmp_path / "run", *SETTINGS, "spec.training.steps=4", f"spec.checkpoint.uri={uri}", environment=keys)
 
     newest = fetch_newest(uri, tmp_path / "run", keys)
-    assert from_json((newest / "coordinator.json").read_bytes(), CoordinatorState).ledger.intervals
+    assert from_json((newest / "coordinator.json").read_bytes(), CoordinatorState).ledger.watermark >= 4 * 8
     prove_exactly_once(tmp_path / "run", steps=4, prompts_per_step=8)
 
 

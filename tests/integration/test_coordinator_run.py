@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rlvr_api import RLVRJob
 from rlvr_trainer.coordinator.app import coordinate
 from rlvr_trainer.coordinator.rollouts import Pace
 from rlvr_trainer.errors import InvalidInput, TrainerError
-from rlvr_trainer.samples import CoordinatorState, Fate, Interval, Ledger, StepFacts
+from rlvr_trainer.samples import CoordinatorState, Fate, Ledger, StepFacts
 from rlvr_trainer.surroundings import Surroundings
 
 FAST = Pace(look=0.05, look_again=0.01, silence=0.3, update=2.0, generate=5.0)
@@ -55,16 +56,19 @@ def trained_positions(facts: StepFacts) -> list[int]:
     return [scored.group.prompt.position for scored in facts.groups]
 
 
-def consumed(state: CoordinatorState) -> list[int]:
-    return [p for interval in state.ledger.intervals for p in range(interval.start, interval.end)]
-
-
 def assert_every_prompt_once(learner: FakeLearner) -> None:
-    """The ledger is a run without gaps, and what was trained is what it says was trained."""
-    final = learner.facts[-1].state
+    """What was trained and dropped is a run without gaps, and the ledger counts it."""
     trained = [position for facts in learner.facts for position in trained_positions(facts)]
-    assert consumed(final) == list(range(max(consumed(final)) + 1))
-    assert trained == [p for i in final.ledger.intervals if i.fate is Fate.TRAINED for p in range(i.start, i.end)]
+    dropped = [(one.position, one.fate) for facts in learner.facts for one in facts.dropped]
+    consumed = sorted([*trained, *(position for position, _ in dropped)])
+    counts = Counter({Fate.TRAINED: len(trained)}) + Counter(fate for _, fate in dropped)
+    assert trained == sorted(trained)
+    assert consumed == list(range(len(consumed)))
+    assert learner.facts[-1].state.ledger == Ledger(watermark=len(consumed), counts=counts)
+
+
+def num_dropped(facts: StepFacts, fate: Fate) -> int:
+    return sum(one.fate is fate for one in facts.dropped)
 
 
 async def test_prompts_become_batches_and_a_result(tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ async def test_prompts_become_batches_and_a_result(tmp_path: Path) -> None:
     assert [int(label.split("-")[0]) for label in rollout.labels] == [0, 1, 2, 3]
     assert rollout.manifests[0]["files"]["weights"]["bytes"] == len("weights of step 0")
     assert (result["steps"], result["trained"], result["policy"]) == (3, 12, rollout.labels[-1])
-    assert result["dropped"].get("flat", 0) == sum(facts.dropped.get(Fate.FLAT, 0) for facts in learner.facts)
+    assert result["dropped"].get("flat", 0) == sum(num_dropped(facts, Fate.FLAT) for facts in learner.facts)
     assert result["evalAccuracyBefore"] == result["evalAccuracyAfter"] == 0.8
     assert [evaluation["step"] for evaluation in result["evaluations"]] == [0, 3]
     assert len(result["evaluations"][0]["transcripts"]) == 10
@@ -114,7 +118,7 @@ async def test_a_resumed_attempt_continues_with_the_next_prompts(tmp_path: Path)
 
 
 async def test_only_the_last_evaluation_remains_when_training_is_done(tmp_path: Path) -> None:
-    ledger = Ledger(intervals=(Interval(start=0, end=12, fate=Fate.TRAINED),))
+    ledger = Ledger(watermark=12, counts={Fate.TRAINED: 12})
     state = CoordinatorState(ledger=ledger, evaluations=(an_evaluation(0, accuracy=0.25),), wall_seconds=7.0)
     learner = FakeLearner(tmp_path, attempt=2)
 
@@ -145,7 +149,7 @@ async def test_a_storm_of_flat_groups_is_dropped_and_recorded(tmp_path: Path) ->
     result = await run(a_small_job(), learner, FakeRollout(), FakeReward(flat_at_first))
 
     assert_every_prompt_once(learner)
-    assert learner.facts[0].dropped[Fate.FLAT] >= 30
+    assert num_dropped(learner.facts[0], Fate.FLAT) >= 30
     assert result["dropped"]["flat"] >= 30
 
 

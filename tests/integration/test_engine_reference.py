@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from safetensors.torch import load_file, save_file
 
 from asking import a_request, an_engine, answers
-from reference import load_reference, reference_logprobs
+from reference import learner_logprobs, load_reference, reference_logprobs
+from rlvr_trainer.learner.models import load_policy
 from rlvr_trainer.models import builtin_path
 from tiny_models import write_model
 
@@ -62,24 +64,44 @@ def test_they_do_at_another_temperature(tmp_path: Path) -> None:
     assert_agrees(write_model(tmp_path), temperature=0.7)
 
 
-def test_they_do_for_the_shipped_model_up_to_the_noise_of_float32() -> None:
-    """Trained hard on exact answers, it amplifies rounding: transformers in float32 is itself 2e-5 from float64."""
-    folder = builtin_path("arithmetic")
-    requests = [a_request(f"r{i}", [3 + (i * k) % 15 for k in range(19)], seed=i, max_tokens=40) for i in range(60)]
-    finished = answers(an_engine(folder), requests)
-    reference = load_reference(folder)
+def differences(folder: Path, *, temperature: float = 1.0) -> npt.NDArray[np.float32]:
+    """Between what the engine reports and what the learner computes, in nats, token by token."""
+    requests = [
+        a_request(
+            f"r{i}",
+            [3 + (i * k) % 15 for k in range(1 + i % 19)],
+            num_completions=2,
+            seed=i,
+            max_tokens=40,
+            temperature=temperature,
+        )
+        for i in range(60)
+    ]
+    finished, policy = answers(an_engine(folder), requests), load_policy(folder, temperature=temperature)
+    gaps = []
+    for request in requests:
+        choices = finished[request.request_id]
+        expected = learner_logprobs(policy, request.token_ids, [choice.token_ids.tolist() for choice in choices])
+        gaps += [np.abs(choice.logprobs - own) for choice, own in zip(choices, expected, strict=True)]
+    return np.concatenate(gaps)
 
-    differences = np.concatenate(
-        [
-            np.abs(choice.logprobs - reference_logprobs(reference, request.token_ids, choice.token_ids))
-            for request in requests
-            for choice in finished[request.request_id]
-        ]
-    )
 
-    assert differences.mean() < 3e-6
-    assert np.quantile(differences, 0.9) < 1e-5
-    assert differences.max() < 2e-4
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_learner_computes_what_the_engine_sampled_with_to_the_last_bit(temperature: float) -> None:
+    """With the shipped model, which was trained hard on exact answers and amplifies rounding: transformers' own float32
+    is 2e-5 from float64.  A token in ten thousand may differ where both round a tie of attention differently."""
+    gaps = differences(builtin_path("arithmetic"), temperature=temperature)
+
+    assert gaps.max() < 1e-5
+    assert np.mean(gaps > 0) < 1e-2
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_does_for_every_family(name: str, tmp_path: Path) -> None:
+    gaps = differences(write_model(tmp_path, **MODELS[name]))
+
+    assert gaps.max() < 1e-6
+    assert np.mean(gaps > 0) < 1e-2
 
 
 def test_they_do_for_a_model_in_several_files(tmp_path: Path) -> None:

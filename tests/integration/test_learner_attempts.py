@@ -1,5 +1,6 @@
 """Whole attempts of the learner against a coordinator that left its batches beforehand."""
 
+import hashlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,7 +127,7 @@ def stop_after(folder: Path, job: RLVRJob, *, step: int) -> None:
     process = start(place)
     wait_for((place.attempt_folder / "reports" / f"{step:06d}.json").exists, process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == contract.EXIT_INTERRUPTED, process.stderr_text()
+    assert process.wait(200) == contract.EXIT_INTERRUPTED, process.stderr_text()
 
 
 class Learner(subprocess.Popen[bytes]):
@@ -158,11 +160,15 @@ def start(place: Surroundings) -> Learner:
     return Learner(place)
 
 
-def wait_for(question: Callable[[], bool], process: Learner, *, seconds: float = 60) -> None:
+def wait_for(question: Callable[[], bool], process: Learner, *, seconds: float = 200) -> None:
+    """Until `question` is answered by yes; a process that lets us down is not left behind."""
     ends = time.monotonic() + seconds
     while not question():
         assert process.poll() is None, process.stderr_text()
-        assert time.monotonic() < ends, f"not true after {seconds} s: {process.stderr_text()}"
+        if time.monotonic() > ends:
+            process.kill()
+            process.wait()
+            pytest.fail(f"not true after {seconds} s: {process.stderr_text()}")
         time.sleep(0.01)
 
 
@@ -174,7 +180,7 @@ def test_asked_to_stop_it_saves_the_newest_step_between_two_regular_checkpoints(
     saved = checkpoint(tmp_path, 3)
     assert (saved / "READY").exists()
     state = from_json((saved / "coordinator.json").read_bytes(), CoordinatorState)
-    assert state.ledger.intervals[-1].end == 12
+    assert state.ledger.watermark == 12
 
 
 def test_killed_outright_it_resumes_from_the_checkpoint_before(tmp_path: Path, model_folder: Path) -> None:
@@ -211,8 +217,51 @@ def test_a_checkpoint_of_another_job_is_refused_by_both_identities(tmp_path: Pat
     main(a_place(tmp_path, a_job(tmp_path, model_folder, steps=2), batches=2))
     other = a_learner_job(model_folder, (tmp_path / "checkpoints").as_uri(), algorithm={"preset": "drGrpo"})
 
-    with pytest.raises(InvalidInput, match=r"step 2 belongs to job [0-9a-f]{12}, this is job [0-9a-f]{12}.*never"):
+    with pytest.raises(
+        InvalidInput, match=r"step 2 belongs to job [0-9a-f]{12}, this is job [0-9a-f]{12}.*a place of its own"
+    ):
         main(a_place(tmp_path, other, attempt=1))
+
+
+def never_resuming(folder: Path, model_folder: Path, *, steps: int) -> RLVRJob:
+    checkpoints = {"uri": (folder / "checkpoints").as_uri(), "every": 1, "resume": "never"}
+    return a_learner_job(model_folder, "", steps=steps, checkpoint=checkpoints)
+
+
+def test_a_run_that_never_resumes_goes_on_from_its_own_checkpoints_alone(tmp_path: Path, model_folder: Path) -> None:
+    first = replace(a_place(tmp_path, never_resuming(tmp_path, model_folder, steps=1), batches=1), run="mine")
+    main(first)
+    second = replace(a_place(tmp_path, never_resuming(tmp_path, model_folder, steps=2), attempt=1), run="mine")
+    leave_batches(second, [2])
+    main(second)
+
+    assert json.loads((first.attempt_folder / "resume.json").read_text())["step"] == 0
+    assert json.loads((second.attempt_folder / "resume.json").read_text())["step"] == 1
+
+
+@pytest.mark.parametrize("run", ["another", ""])
+def test_a_run_that_never_resumes_refuses_a_place_that_holds_another_runs_checkpoints(
+    tmp_path: Path, model_folder: Path, run: str
+) -> None:
+    main(replace(a_place(tmp_path, a_job(tmp_path, model_folder, steps=2), batches=2), run="mine"))
+    again = replace(a_place(tmp_path, never_resuming(tmp_path, model_folder, steps=2), attempt=1), run=run)
+
+    with pytest.raises(InvalidInput, match=r"resume is never, but a checkpoint of step 2 from another run is at.*auto"):
+        main(again)
+    assert not (again.attempt_folder / "resume.json").exists()
+
+
+def test_a_checkpoint_of_an_older_form_is_refused_with_its_name(tmp_path: Path, model_folder: Path) -> None:
+    job = a_job(tmp_path, model_folder, steps=2)
+    main(a_place(tmp_path, job, batches=2))
+    manifest = json.loads((checkpoint(tmp_path, 2) / "manifest.json").read_bytes())
+    del manifest["form"]
+    sealed = json.dumps(manifest).encode()
+    (checkpoint(tmp_path, 2) / "manifest.json").write_bytes(sealed)
+    (checkpoint(tmp_path, 2) / "READY").write_text(hashlib.sha256(sealed).hexdigest())
+
+    with pytest.raises(InvalidInput, match=r"step-000002 has form 1; this version reads 2"):
+        main(a_place(tmp_path, job, attempt=1))
 
 
 def test_a_batch_that_makes_the_loss_no_number_is_kept_and_named(tmp_path: Path, model_folder: Path) -> None:

@@ -127,19 +127,21 @@ class ScoredGroup(msgspec.Struct, frozen=True, kw_only=True, rename="camel", eq=
     def num_correct(self) -> int:
         return sum(verdict.is_correct for verdict in self.verdicts)
 
-
-class Interval(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Positions [start, end) share a fate."""
-
-    start: int
-    end: int
-    fate: Fate
+    @property
+    def num_judged(self) -> int:
+        """Completions whose verdict is no error."""
+        return sum(verdict.score is not None for verdict in self.verdicts)
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Which positions of the prompt stream are used up, and how; sorted, disjoint, merged."""
+    """Which positions of the prompt stream are used up, and how many by fate; the fate of each is in the history."""
 
-    intervals: tuple[Interval, ...] = ()
+    watermark: int = 0
+    """Every position below it is used up, and it is not."""
+    beyond: tuple[int, ...] = ()
+    """Positions used up out of order, ascending, all above the watermark."""
+    counts: dict[Fate, int] = {}
+    """Positions used up, by fate; they add up to `watermark` and `beyond`."""
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -163,15 +165,48 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     transcripts: tuple[Transcript, ...]
 
 
+class Monitoring(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the answers to the monitor prompts said about lengths (Laser-D, 2505.15612 section 5.2)."""
+
+    step: int
+    """Finished steps of the policy that answered."""
+    length_targets: dict[str, int]
+    """Target length in tokens by difficulty: easy, medium, hard."""
+    num_prompts: dict[str, int]
+    """Monitor prompts by difficulty."""
+    accuracy: float | None
+    """Correct share of what could be judged; absent when nothing could."""
+    mean_tokens: float | None
+    num_errors: int
+    """Completions that could not be judged; they have no part in the rest."""
+
+
 class CoordinatorState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the coordinator must remember across attempts; stored inside the checkpoint of the step it belongs to."""
 
     ledger: Ledger = Ledger()
     evaluations: tuple[Evaluation, ...] = ()
+    monitoring: Monitoring | None = None
+    """The newest; absent unless the length reward follows monitor prompts."""
     generated_tokens: int = 0
     """Completion tokens sampled for training so far, dropped groups included."""
     wall_seconds: float = 0.0
     """Time spent in committed steps, summed over attempts."""
+
+    @property
+    def length_targets(self) -> dict[str, int]:
+        """Target length in tokens by difficulty; empty unless the length reward follows monitor prompts."""
+        return self.monitoring.length_targets if self.monitoring is not None else {}
+
+
+class Dropped(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A group that was used up without being trained."""
+
+    position: int
+    fate: Fate
+    num_correct: int
+    num_judged: int
+    """Completions whose verdict is no error."""
 
 
 class StepFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel", eq=False):
@@ -181,8 +216,8 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel", eq=Fa
     policy_step: int
     """Finished steps of the newest policy when the batch was closed."""
     groups: tuple[ScoredGroup, ...]
-    dropped: dict[Fate, int]
-    """Groups consumed since the previous step without being trained."""
+    dropped: tuple[Dropped, ...]
+    """Groups used up since the previous step without being trained, by position."""
     num_judged: int
     """Completions judged since the previous step, those of dropped groups included."""
     num_correct: int
@@ -192,13 +227,31 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel", eq=Fa
     state: CoordinatorState
 
 
+class Fork(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A token at which a policy is uncertain: where an answer may take another way."""
+
+    token: int
+    """Its id."""
+    count: int
+    """How often it occurs in the step's completions."""
+    entropy: float
+    """Mean over those places, in nats."""
+
+
 class StepReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What one optimizer step found; a line of the run's history."""
 
     step: int
     metrics: dict[str, float]
-    """By metric name (metrics.py); a value that could not be measured is absent, never zero."""
+    """By metric name (metrics.py), with labels as Prometheus prints them: `name{class="high"}`.  A value that could not
+    be measured is absent, never zero."""
     trained: tuple[tuple[int, int], ...]
     """Positions [start, end) of the groups it was trained on, ascending."""
+    dropped: tuple[tuple[int, int, Fate], ...] = ()
+    """Positions [start, end) used up on the way without being trained, and why, ascending."""
+    length_targets: dict[str, int] = {}
+    """Target length in tokens by difficulty under which it was rewarded; empty without."""
+    forks: tuple[Fork, ...] = ()
+    """The 20 frequent tokens with the highest mean entropy, highest first."""
     finished_at: float
     """Unix seconds."""

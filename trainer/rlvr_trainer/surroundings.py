@@ -19,6 +19,8 @@ class Surroundings:
     job: Path
     folder: Path
     token: str
+    run: str = ""
+    """Identity of the run that all its attempts share; without one no checkpoint counts as its own."""
     attempt: int = 0
     index: int = 0
     host: str = "127.0.0.1"
@@ -40,6 +42,7 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
         job=Path(_required(environment, "RLVR_JOB")),
         folder=Path(_required(environment, "RLVR_DIR")),
         token=Path(_required(environment, "RLVR_TOKEN_FILE")).read_text().strip(),
+        run=environment.get("RLVR_RUN", ""),
         attempt=_integer(environment, "RLVR_ATTEMPT"),
         index=_integer(environment, "RLVR_INDEX"),
         host=environment.get("RLVR_HOST", "127.0.0.1"),

@@ -1,12 +1,14 @@
 """A group as the engine's route speaks it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from builders import a_prompt
 from fakes import choice_of
+from rlvr_api.rollout import ForkingTemperatures
 from rlvr_trainer.coordinator.generation import GroupReply, Sampling, read_group, read_status, request_body, seed_of
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.samples import Finish, Group, Span
@@ -45,6 +47,16 @@ def test_a_request_says_everything_that_vllm_needs() -> None:
             "logprobs": 1,
             "detokenize": False,
         },
+    }
+
+
+def test_temperatures_by_entropy_travel_where_vllm_leaves_room_for_them() -> None:
+    forked = replace(SAMPLING, forking=ForkingTemperatures(threshold=0.5, temperature=1.2, other_temperature=0.3))
+
+    body = request_body((4, 5), sampling=forked, seed=17, label="4-aaaaaaaaaaaa", request_id="0-1")
+
+    assert body["sampling_params"]["extra_args"] == {
+        "forking": {"threshold": 0.5, "temperature": 1.2, "other_temperature": 0.3}
     }
 
 

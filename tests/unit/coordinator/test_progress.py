@@ -8,10 +8,10 @@ from builders import an_evaluation
 from rlvr_api import CheckpointProgress
 from rlvr_trainer.coordinator.exchange import Policy
 from rlvr_trainer.coordinator.progress import Known, progress_of, result_of, write_result
-from rlvr_trainer.samples import CoordinatorState, Fate, Interval, Ledger, StepReport
+from rlvr_trainer.samples import CoordinatorState, Fate, Ledger, Monitoring, StepReport
 
 POLICY = Policy(step=4, label="4-aaaaaaaaaaaa")
-LEDGER = Ledger(intervals=(Interval(start=0, end=8, fate=Fate.TRAINED), Interval(start=8, end=11, fate=Fate.FLAT)))
+LEDGER = Ledger(watermark=11, counts={Fate.TRAINED: 8, Fate.FLAT: 3})
 
 
 def known(**changes: Any) -> Known:
@@ -53,6 +53,20 @@ def test_the_newest_report_and_evaluation_are_told() -> None:
 
     assert (progress.reward, progress.entropy, progress.accuracy) == (0.5, 0.1, None)
     assert (progress.eval_accuracy, progress.eval_step) == (0.75, 4)
+
+
+def test_length_targets_are_told_where_there_are_any() -> None:
+    monitoring = Monitoring(
+        step=0,
+        length_targets={"hard": 64, "easy": 16},
+        num_prompts={"hard": 1, "easy": 1},
+        accuracy=0.5,
+        mean_tokens=9.0,
+        num_errors=0,
+    )
+
+    assert progress_of(known()).length_targets == {}
+    assert progress_of(known(state=CoordinatorState(monitoring=monitoring))).length_targets == {"hard": 64, "easy": 16}
 
 
 def test_the_time_left_follows_the_mean_pace_and_is_unknown_before_the_first_batch() -> None:

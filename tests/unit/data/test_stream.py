@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import ARITHMETIC, a_job, a_job_with_data, write_lines
-from rlvr_trainer.data.prompts import open_prompts
+from rlvr_api import RLVRJob
+from rlvr_trainer.data.prompts import open_prompts, validate_data
 from rlvr_trainer.data.shuffle import keyed_integer, shuffled
 from rlvr_trainer.data.stream import PromptStream
 from rlvr_trainer.data.tokens import open_tokens
@@ -70,6 +71,49 @@ def test_another_seed_is_another_order(tmp_path: Path) -> None:
     orders = {tuple(answers(a_stream(tmp_path, rows=20, seed=seed), range(20))) for seed in (0, 1, 0)}
 
     assert len(orders) == 2
+
+
+def laser_d(*, prompts: int, seed: int = 0, rows: int = 64) -> RLVRJob:
+    return a_job(
+        data={"train": {"procedural": {"task": "chain_sum", "size": rows, "seed": 1}}},
+        algorithm={"preset": "laserD", "lengthReward": {"laserD": {"lowestTokens": 8, "monitorPrompts": prompts}}},
+        training={"steps": 1, "seed": seed},
+    )
+
+
+def monitor_questions(job: RLVRJob) -> list[str]:
+    monitor = open_prompts(job, folder=ARITHMETIC).monitor
+    assert monitor is not None
+    return [monitor.prompt(place).text for place in range(len(monitor))]
+
+
+def test_monitor_prompts_are_training_prompts_each_once_and_the_same_for_ever() -> None:
+    drawn = monitor_questions(laser_d(prompts=16))
+    training = open_prompts(laser_d(prompts=16), folder=ARITHMETIC).train
+
+    assert len(drawn) == 16
+    assert not Counter(drawn) - Counter(training.prompt(position).text for position in range(64))
+    assert drawn == monitor_questions(laser_d(prompts=16))
+    assert monitor_questions(laser_d(prompts=8)) == drawn[:8]
+    assert monitor_questions(laser_d(prompts=16, seed=1)) != drawn
+    assert drawn != [training.prompt(position).text for position in range(16)]
+
+
+def test_all_of_the_data_can_be_monitored_and_no_more() -> None:
+    assert len(set(monitor_questions(laser_d(prompts=8, rows=8)))) == 8
+
+    with pytest.raises(
+        InvalidInput, match=r"laserD\.monitorPrompts is 9, but spec\.data\.train has 8 questions.*8 or less"
+    ):
+        validate_data(laser_d(prompts=9, rows=8), folder=ARITHMETIC)
+    with pytest.raises(InvalidInput, match=r"laserDE\.monitorPrompts is 500, but spec\.data\.train has 64 questions"):
+        open_prompts(
+            a_job(algorithm={"preset": "dapo", "lengthReward": {"laserDE": {"lowestTokens": 8}}}), folder=ARITHMETIC
+        )
+
+
+def test_without_a_length_reward_that_follows_them_there_are_no_monitor_prompts() -> None:
+    assert open_prompts(a_job(), folder=ARITHMETIC).monitor is None
 
 
 def test_a_prompt_carries_its_position_tokens_and_task(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from asking import a_request, an_engine, answers, bits
 from rlvr_trainer.engines.local.engine import Engine
-from rlvr_trainer.engines.local.requests import Choice
+from rlvr_trainer.engines.local.requests import Choice, Fork
 from tiny_models import write_model
 
 
@@ -22,6 +22,16 @@ def test_filters_and_temperatures_of_neighbours_change_no_bit(engine: Engine) ->
     ]
 
     assert bits(answers(engine, [*others, mine])["mine"]) == bits(answers(engine, [mine])["mine"])
+
+
+def test_forks_of_neighbours_change_no_bit_and_neither_do_neighbours_of_a_fork(engine: Engine) -> None:
+    mine = a_request("mine", num_completions=4, seed=9)
+    forked = a_request("forked", num_completions=3, temperature=0.4, fork=Fork(threshold=3.0, temperature=1.3))
+    short = a_request("short", num_completions=3, max_tokens=2)  # its rows are taken over by the others
+    together = answers(engine, [short, mine, forked])
+
+    assert bits(together["mine"]) == bits(answers(engine, [mine])["mine"])
+    assert bits(together["forked"]) == bits(answers(engine, [forked])["forked"])
 
 
 def test_each_completion_of_a_group_is_the_one_its_own_seed_would_give(engine: Engine) -> None:

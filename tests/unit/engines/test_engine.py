@@ -5,7 +5,7 @@ import pytest
 
 from asking import a_request, an_engine, answers, bits
 from rlvr_trainer.engines.local.engine import Engine
-from rlvr_trainer.engines.local.requests import Choice, VersionRange
+from rlvr_trainer.engines.local.requests import Choice, Fork, VersionRange
 from rlvr_trainer.errors import CorruptArtifact, InvalidInput
 from tiny_models import write_model
 
@@ -195,3 +195,23 @@ def test_greedy_completions_are_all_alike(engine: Engine) -> None:
 
     assert np.array_equal(choices[0].token_ids, choices[1].token_ids)
     assert bits(choices[:1]) == bits(choices[2:])
+
+
+def test_equal_temperatures_at_and_off_forks_are_one_temperature(engine: Engine) -> None:
+    plain = answers(engine, [a_request(temperature=0.7, num_completions=4)])["r"]
+
+    forked = answers(engine, [a_request(temperature=0.7, num_completions=4, fork=Fork(threshold=1.0, temperature=0.7))])
+
+    assert bits(forked["r"]) == bits(plain)
+
+
+def test_a_fork_is_decided_token_by_token(engine: Engine) -> None:
+    # Never above the threshold: greedy throughout.  Always above: the fork's temperature throughout.
+    greedy = answers(engine, [a_request(temperature=0.0)])["r"]
+    sampled = answers(engine, [a_request(temperature=1.5)])["r"]
+
+    never = answers(engine, [a_request(temperature=0.0, fork=Fork(threshold=99.0, temperature=1.5))])["r"]
+    always = answers(engine, [a_request(temperature=0.0, fork=Fork(threshold=0.0, temperature=1.5))])["r"]
+
+    assert (bits(never), bits(always)) == (bits(greedy), bits(sampled))
+    assert bits(greedy) != bits(sampled)

@@ -1,9 +1,13 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from rlvr_trainer.engines.local.sampler import Filters, sample, uniforms
+from rlvr_trainer.engines.local.sampler import Filters, Forks, entropies, sample, temperatures_by_entropy, uniforms
 
+VECTORS = Path(__file__).parents[2] / "golden" / "vectors.json"
 GOLDEN = [
     [0.014033029194273183, 0.8662403237905671, 0.2610321386862893],
     [0.5234631702540575, 0.10913886432944153, 0.8916020079350773],
@@ -17,6 +21,13 @@ def noise_of(*seeds: int, index: int = 0) -> torch.Tensor:
 
 def filters_of(*, top_k: int = 99, top_p: float = 1.0, rows: int = 1) -> Filters:
     return Filters(top_k=torch.full((rows,), top_k), top_p=torch.full((rows,), top_p, dtype=torch.float64))
+
+
+def forks_of(*thresholds: float, temperature: float) -> Forks:
+    return Forks(
+        thresholds=torch.tensor(thresholds, dtype=torch.float64),
+        temperatures=torch.full((len(thresholds),), temperature),
+    )
 
 
 def test_the_noise_of_a_seed_and_an_index_is_fixed_for_ever() -> None:
@@ -109,3 +120,47 @@ def test_a_token_without_probability_is_never_drawn_even_by_the_largest_noise() 
     largest = torch.tensor([1 - 2.0**-48], dtype=torch.float64)
 
     assert sample(logits, torch.ones(1), largest, None)[0].tolist() == [1]
+
+
+def test_the_paper_s_two_temperatures_give_the_golden_entropies_and_probabilities() -> None:
+    golden = next(
+        case for case in json.loads(VECTORS.read_text())["cases"] if case["id"] == "rule8020_decode_temperature"
+    )
+    asked, expected = golden["inputs"], golden["expected"]
+    logits = torch.tensor(asked["logits"], dtype=torch.float64)
+    low = torch.full((2,), asked["T_low"], dtype=torch.float64)
+
+    temperatures = temperatures_by_entropy(
+        logits, low, forks_of(*[asked["h_threshold"]] * 2, temperature=asked["T_high"])
+    )
+
+    assert temperatures.tolist() == expected["T"]
+    assert entropies(logits).tolist() == pytest.approx(expected["entropy"], abs=golden["tolerance"])
+    for row, probabilities in enumerate(expected["probs"]):
+        shares = torch.softmax(logits[row] / temperatures[row], -1)
+        assert shares.tolist() == pytest.approx(probabilities, abs=golden["tolerance"])
+
+
+def test_a_token_exactly_at_the_threshold_does_not_fork() -> None:
+    logits = torch.zeros(3, 4)
+    threshold = entropies(logits)[0].item()
+    forks = forks_of(threshold, threshold - 1e-12, float("inf"), temperature=2.0)
+
+    assert temperatures_by_entropy(logits, torch.full((3,), 0.5), forks).tolist() == [0.5, 2.0, 0.5]
+
+
+def test_an_excluded_token_adds_nothing_to_the_entropy() -> None:
+    logits = torch.tensor([[0.0, 0.0, -torch.inf]])
+
+    assert entropies(logits).item() == pytest.approx(np.log(2))
+
+
+def test_with_two_temperatures_log_probabilities_are_those_of_what_was_sampled_from() -> None:
+    logits = torch.cat([torch.zeros(1, 4), torch.tensor([[9.0, 0.0, 0.0, 0.0]])]).repeat(8, 1)
+    forks = forks_of(*[0.672] * 16, temperature=3.0)
+
+    temperatures = temperatures_by_entropy(logits, torch.full((16,), 0.5), forks)
+    tokens, logprobs = sample(logits, temperatures, noise_of(*range(16)), None)
+
+    expected = torch.log_softmax(logits / torch.tensor([3.0, 0.5] * 8)[:, None], -1)
+    assert torch.equal(logprobs, expected.gather(1, tokens[:, None])[:, 0])

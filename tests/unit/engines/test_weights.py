@@ -22,27 +22,27 @@ def rewrite(folder: Path, **changes: torch.Tensor | None) -> None:
     save_file({name: t for name, t in tensors.items() if t is not None}, folder / "model.safetensors")
 
 
-def test_projections_are_fused_and_the_queries_carry_the_scale(tmp_path: Path) -> None:
+def test_projections_are_fused_as_they_are(tmp_path: Path) -> None:
     tensors = load_file(write_model(tmp_path) / "model.safetensors")
 
     layer = load(tmp_path).layers[1]
 
     attention = "model.layers.1.self_attn."
-    assert torch.equal(layer.qkv.weight[:64], tensors[f"{attention}q_proj.weight"] * 0.25)
+    assert torch.equal(layer.qkv.weight[:64], tensors[f"{attention}q_proj.weight"])
     assert torch.equal(layer.qkv.weight[64:96], tensors[f"{attention}k_proj.weight"])
     assert torch.equal(layer.qkv.weight[96:], tensors[f"{attention}v_proj.weight"])
     assert layer.qkv.bias is not None
-    assert torch.equal(layer.qkv.bias[:64], tensors[f"{attention}q_proj.bias"] * 0.25)
+    assert torch.equal(layer.qkv.bias[:64], tensors[f"{attention}q_proj.bias"])
     assert torch.equal(layer.gate_up.weight[96:], tensors["model.layers.1.mlp.up_proj.weight"])
 
 
-def test_normed_queries_carry_the_scale_in_their_norm(tmp_path: Path) -> None:
+def test_queries_have_a_norm_where_the_family_norms_them(tmp_path: Path) -> None:
     tensors = load_file(write_model(tmp_path, model_type="qwen3") / "model.safetensors")
 
     layer = load(tmp_path).layers[0]
 
     assert layer.query_norm is not None
-    assert torch.equal(layer.query_norm, tensors["model.layers.0.self_attn.q_norm.weight"] * 0.25)
+    assert torch.equal(layer.query_norm, tensors["model.layers.0.self_attn.q_norm.weight"])
     assert layer.qkv.bias is None
 
 

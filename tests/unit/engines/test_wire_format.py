@@ -7,10 +7,12 @@ import pytest
 
 from asking import a_request
 from rlvr_trainer.engines.local.architecture import Architecture, read_architecture
-from rlvr_trainer.engines.local.requests import Choice, FinishReason, Request, VersionRange
+from rlvr_trainer.engines.local.requests import Choice, FinishReason, Fork, Request, VersionRange
 from rlvr_trainer.engines.local.wire_format import parse_body, render_reply
 from rlvr_trainer.errors import InvalidInput
 from tiny_models import END_TOKEN, VOCABULARY, a_config
+
+FORKING = {"threshold": 0.672, "temperature": 1.2, "other_temperature": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,12 @@ def test_defaults_are_those_of_vllm(architecture: Architecture) -> None:
     assert sampling.max_tokens == 512 - 2
     assert sampling.end_token_ids == (END_TOKEN,)
     assert request.request_id
+
+
+def test_two_temperatures_take_the_place_of_the_one(architecture: Architecture) -> None:
+    sampling = parsed(architecture, temperature=0.9, extra_args={"forking": FORKING}).sampling
+
+    assert (sampling.temperature, sampling.fork) == (0.0, Fork(threshold=0.672, temperature=1.2))
 
 
 def test_the_context_bounds_the_token_limit(architecture: Architecture) -> None:
@@ -64,6 +72,14 @@ def test_requests_without_a_seed_get_different_ones(architecture: Architecture) 
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"top_k": -2}, "top_k is -2"),
         ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"extra_args": {"forking": FORKING | {"threshold": -1}}}, "extra_args.forking.threshold is -1"),
+        ({"extra_args": {"forking": FORKING | {"temperature": -1}}}, "extra_args.forking.temperature is -1"),
+        (
+            {"extra_args": {"forking": FORKING | {"other_temperature": -1}}},
+            "extra_args.forking.other_temperature is -1",
+        ),
+        ({"extra_args": {"forking": {"threshold": 1}}}, "temperature"),
+        ({"extra_args": {"min_tokens": 1}}, "min_tokens"),
         ({"repetition_penalty": 1.2}, "repetition_penalty"),
         ({"logprobs": 5}, "5"),
         ({"seed": "x"}, "seed"),

@@ -5,7 +5,7 @@ import pytest
 
 from learning import a_learner_job
 from rlvr_trainer.errors import InvalidInput
-from rlvr_trainer.learner.identity import accept, job_digest
+from rlvr_trainer.learner.identity import accept, accept_own, job_digest
 from rlvr_trainer.storage.checkpoints import Manifest
 
 
@@ -44,8 +44,8 @@ def test_what_may_change_between_attempts_leaves_it_the_same_job(change: dict[st
     assert digest(**change) == digest(training=TRAINING)
 
 
-def a_manifest(job_digest: str) -> Manifest:
-    return Manifest(attempt=0, job_digest=job_digest, world_size=1, step=7, files={})
+def a_manifest(job_digest: str, *, run: str = "") -> Manifest:
+    return Manifest(attempt=0, job_digest=job_digest, world_size=1, run=run, step=7, files={})
 
 
 def test_a_checkpoint_of_this_job_is_accepted() -> None:
@@ -55,3 +55,13 @@ def test_a_checkpoint_of_this_job_is_accepted() -> None:
 def test_a_checkpoint_of_another_job_is_refused_with_both_names() -> None:
     with pytest.raises(InvalidInput, match=r"step 7 belongs to job abcabcabcabc, this is job defdefdefdef"):
         accept(a_manifest("abc" * 20), digest="def" * 20)
+
+
+def test_a_checkpoint_of_this_run_is_its_own() -> None:
+    assert accept_own(a_manifest("abc", run="mine"), run="mine")
+
+
+@pytest.mark.parametrize(("wrote", "reads"), [("mine", "yours"), ("mine", ""), ("", "yours"), ("", "")])
+def test_a_checkpoint_of_another_or_an_unknown_run_is_not(wrote: str, reads: str) -> None:
+    with pytest.raises(InvalidInput, match="a checkpoint of step 7 from another run"):
+        accept_own(a_manifest("abc", run=wrote), run=reads)

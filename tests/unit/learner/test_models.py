@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from learning import VOCABULARY, a_model_folder
+from rlvr_trainer.algorithms.logits import token_statistics
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.learner.models import load_policy
 
@@ -44,6 +45,31 @@ def test_padding_and_neighbours_change_nothing(model_folder: Path) -> None:
         together, _ = policy(padded, places(1, 12), targets)
 
     assert torch.allclose(alone, together, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 5, 40])
+def test_neighbours_and_the_width_of_a_pass_change_no_bit(model_folder: Path, num_rows: int) -> None:
+    """Not even when a single token is asked about: a product of one row would have bits of its own."""
+    policy = load_policy(model_folder, temperature=1.0)
+    rows = torch.arange(num_rows * 61).view(num_rows, 61) * 7 % VOCABULARY
+    rows[-1, :7] = torch.tensor(PROMPT + COMPLETION)
+    with torch.no_grad():
+        alone = policy(torch.tensor([PROMPT + COMPLETION]), places(0, 7)[:1], torch.tensor(COMPLETION[:1]))
+        everywhere = torch.arange(num_rows * 60) + (num_rows - 1)
+        together = policy(rows, everywhere, rows.flatten()[everywhere + 1])
+
+    place = places(num_rows - 1, 61)[0] - everywhere[0]
+    assert all(torch.equal(one, many[place : place + 1]) for one, many in zip(alone, together, strict=True))
+
+
+def test_chunks_of_the_head_change_no_bit() -> None:
+    """2,053 tokens are more than a chunk holds; a chunk of the last 5 would compute them with other bits."""
+    hidden = torch.randn(2053, 256, generator=torch.Generator().manual_seed(0)) / 4
+    weight, targets = hidden[:500].flip(1).contiguous(), torch.arange(2053) % 500
+    whole = token_statistics(hidden, weight, targets)
+    end = token_statistics(hidden[-40:], weight, targets[-40:])
+
+    assert all(torch.equal(one[-40:], other) for one, other in zip(whole, end, strict=True))
 
 
 def test_the_model_never_drops_out(model_folder: Path) -> None:

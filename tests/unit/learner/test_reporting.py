@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_trainer.learner.loop import merged
+from rlvr_trainer.learner.reporting import merged
 
 
 def test_neighbouring_positions_become_one_span() -> None:

@@ -137,7 +137,7 @@ def test_the_look_of_a_single_update_is_the_look_of_its_own(model_folder: Path) 
     facts, recipe = random_facts(3), a_recipe(**DAPO_TIS)
 
     own = after_step(model_folder, facts, recipe, a_dealing())
-    apart = after_step(model_folder, facts, replace(recipe, needs_entropy=True), a_dealing())
+    apart = after_step(model_folder, facts, replace(recipe, selects=True), a_dealing())
 
     assert greatest_difference(own, apart) <= 1e-7
 
@@ -148,7 +148,7 @@ def test_the_first_update_clips_nothing_and_later_ones_may(model_folder: Path) -
     found = step_on(a_backend(model_folder, sgd=True), random_facts(1), recipe, a_dealing(epochs=2))
 
     first, second = found.updates
-    assert first.num_clipped == 0 < second.num_clipped
+    assert first.whole.num_clipped == 0 < second.whole.num_clipped
 
 
 def test_the_same_facts_give_the_same_weights_bit_for_bit(model_folder: Path) -> None:
@@ -178,7 +178,7 @@ def test_the_reference_pulls_the_policy_back(model_folder: Path) -> None:
         reference=a_backend(model_folder),
     )
 
-    first, second = (update.kl_nats for update in found.updates)
+    first, second = (update.whole.kl_nats for update in found.updates)
     assert first == pytest.approx(0.0, abs=1e-6)
     assert second is not None and second > 1e-3
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlvr_trainer.one_machine.report.bars import column_chart, stacked_chart
 from rlvr_trainer.one_machine.report.charts import (
     HEIGHT,
     MAX_POINTS,
@@ -12,7 +13,6 @@ from rlvr_trainer.one_machine.report.charts import (
     line_chart,
     nice_ticks,
     smoothed,
-    stacked_chart,
 )
 
 FINITE = st.floats(-1e9, 1e9, allow_nan=False)
@@ -103,3 +103,20 @@ def test_stacked_bars_stand_on_each_other() -> None:
     assert upper.y + upper.height == pytest.approx(lower.y)
     assert upper.height == pytest.approx(3 * lower.height, abs=0.02)
     assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH and bar.y + bar.height <= HEIGHT for bar in chart.bars)
+
+
+def test_columns_of_two_series_stand_side_by_side_over_their_number() -> None:
+    chart = column_chart("Right", unit="share", x_name="right", series={"first": {0: 0.5, 1: 0.5}, "last": {1: 1.0}})
+
+    assert chart is not None
+    first_0, first_1, last_1 = chart.bars
+    assert first_0.height == first_1.height == last_1.height / 2
+    assert first_1.x + first_1.width == pytest.approx(last_1.x, abs=0.02)
+    assert chart.x_ticks[1].at == pytest.approx(last_1.x, abs=0.02)
+    assert [bar.tip for bar in chart.bars] == ["0, first: 0.5", "1, first: 0.5", "1, last: 1"]
+    assert (chart.x_name, [tick.label for tick in chart.x_ticks]) == ("right", ["0", "1"])
+    assert chart.summary == "first: 0.5 at 0, 0.5 at 1. last: 1 at 1."
+
+
+def test_columns_without_numbers_are_no_chart() -> None:
+    assert column_chart("Right", unit="share", x_name="right", series={"first": {}, "last": {}}) is None

@@ -31,6 +31,19 @@ def test_the_token_is_for_its_owner_only_and_stays_when_the_run_goes_on(tmp_path
     assert len(token) >= 40
 
 
+def test_a_run_has_an_identity_that_its_successor_in_the_same_folder_does_not_inherit(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.prepare(a_job())
+    first, token = folder.identity(), folder.token.read_text()
+    folder.prepare(a_job())
+    assert folder.identity() == first
+
+    folder.token.unlink()
+    folder.prepare(a_job())
+    assert folder.identity() != first
+    assert token not in first
+
+
 def test_a_stored_job_is_the_same_job(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.stored_job() is None

@@ -45,6 +45,7 @@ def test_the_coordinator_is_told_who_samples_and_who_judges(tmp_path: Path) -> N
     assert told.rollouts == ("http://127.0.0.1:102", "http://127.0.0.1:104")
     assert told.rewards == ("http://127.0.0.1:100",)
     assert (told.attempt, told.port, told.public_url) == (3, 106, "http://127.0.0.1:106")
+    assert told.run == RunFolder(tmp_path).identity()
     assert told.attempt_folder == tmp_path / "work" / "attempts" / "a003"
 
 

@@ -2,14 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 from builders import a_job, an_evaluation
 from one_machine_builders import a_report
+from rlvr_trainer.metrics import TABLE, parse_key
+from rlvr_trainer.one_machine.report.figures import LINES, figures, solved_shares, time_split
 from rlvr_trainer.one_machine.report.history import Record, lineage, merge, read_record
-from rlvr_trainer.one_machine.report.page import Heading, answer_pairs, ends, recipe_rows, render_page, time_split
-from rlvr_trainer.samples import CoordinatorState, Fate, Interval, Ledger, Outcome, StepReport, Transcript
+from rlvr_trainer.one_machine.report.page import Heading, answer_pairs, ends, recipe_rows, render_page
+from rlvr_trainer.samples import CoordinatorState, Fate, Ledger, Outcome, StepReport, Transcript
 from rlvr_trainer.storage.checkpoints import Origin, open_checkpoints
 from rlvr_trainer.wire import to_json
 
@@ -109,18 +112,99 @@ def test_before_is_the_base_model_and_after_the_newest_policy() -> None:
     assert ends(()) == (None, None)
 
 
-def test_the_time_of_a_step_is_split_between_the_learner_and_the_rest() -> None:
-    split = time_split([a_report(1), a_report(2)], group_size=4)
+def a_timed_report(step: int, **seconds: float) -> StepReport:
+    return a_report(step, **{f'step_seconds{{phase="{phase}"}}': value for phase, value in seconds.items()})
 
-    assert split == {"learner": [(2.0, 0.5)], "sampling, judging, policy update": [(2.0, 1.5)]}
+
+def test_the_time_of_a_step_is_split_by_phase_the_long_ones_first() -> None:
+    split = time_split([a_timed_report(1, wait=1.5, forward=0.5), a_timed_report(2, wait=2.0, forward=0.25)])
+
+    assert split == {"waiting for samples": [(1.0, 1.5), (2.0, 2.0)], "forward": [(1.0, 0.5), (2.0, 0.25)]}
+    assert list(split) == ["waiting for samples", "forward"]
+
+
+def test_small_phases_share_a_color_and_nothing_is_lost() -> None:
+    split = time_split([a_timed_report(1, a=7, b=6, c=5, d=4, e=3, f=2, g=1)])
+
+    assert split["other"] == [(1.0, 3.0)]
+    assert sum(y for points in split.values() for _, y in points) == 28
 
 
 def test_a_step_that_was_interrupted_is_no_slow_step() -> None:
-    late = StepReport(step=7, metrics=a_report(7).metrics, trained=a_report(7).trained, finished_at=5000.0)
+    split = time_split([*(a_timed_report(step, wait=1) for step in range(1, 7)), a_timed_report(7, wait=5000)])
 
-    split = time_split([*(a_report(step) for step in range(1, 7)), late], group_size=4)
+    assert [step for step, _ in split["waiting for samples"]] == [1, 2, 3, 4, 5, 6]
 
-    assert [step for step, _ in split["learner"]] == [2.0, 3.0, 4.0, 5.0, 6.0]
+
+def test_steps_without_phases_have_no_times() -> None:
+    assert time_split([a_report(1), a_report(2)]) == {}
+
+
+def test_groups_are_counted_by_their_right_answers_over_all_steps() -> None:
+    reports = [
+        a_report(1, **{'groups_by_correct{correct="0"}': 3, 'groups_by_correct{correct="1"}': 1}),
+        a_report(2, **{'groups_by_correct{correct="0"}': 1, 'groups_by_correct{correct="2"}': 3}),
+    ]
+
+    assert solved_shares(reports) == {0: 0.5, 1: 0.125, 2: 0.375}
+    assert solved_shares([a_report(1)]) == {}
+
+
+def test_the_first_quarter_of_the_steps_stands_beside_the_last() -> None:
+    counted = [a_report(step, **{f'groups_by_correct{{correct="{step}"}}': 1}) for step in range(1, 9)]
+    record = replace(a_record(), reports=tuple(counted))
+
+    chart = dict(figures(record))["Groups"][0]
+
+    assert [bar.tip for bar in chart.bars] == [
+        "1, first quarter: 0.5",
+        "2, first quarter: 0.5",
+        "7, last quarter: 0.5",
+        "8, last quarter: 0.5",
+    ]
+
+
+def test_every_curve_of_the_report_is_a_metric_of_the_table() -> None:
+    table = {metric.name: metric.labels for metric in TABLE}
+    keys = [parse_key(f"rlvr_learner_{key}") for lines in LINES for key in lines.curves.values()]
+
+    assert {name: tuple(sorted(labels)) for name, labels in keys} == {
+        name: tuple(sorted(table[name])) for name, _ in keys
+    }
+
+
+def test_a_curve_that_says_nothing_is_left_out_and_a_single_value_is_a_dot() -> None:
+    trained = [a_report(step, selected_tokens_ratio=1.0, truncated_ratio=0.0) for step in (1, 2)]
+    compared = [*trained, a_report(3, entropy_overlap_ratio=0.9)]
+
+    found = {
+        chart.title: chart for _, charts in figures(replace(a_record(), reports=tuple(compared))) for chart in charts
+    }
+
+    assert not found.keys() & {"Tokens that are trained", "Unreadable answers"}
+    assert [dot.tip for dot in found["Uncertain where the base model is"].dots] == ["overlap, step 3: 0.9"]
+
+
+def test_a_curve_that_is_alone_among_several_still_says_which_it_is() -> None:
+    reports = tuple(a_report(step, truncated_ratio=0.0, malformed_ratio=0.1) for step in (1, 2))
+
+    found = {chart.title: chart for _, charts in figures(replace(a_record(), reports=reports)) for chart in charts}
+
+    assert found["Unreadable answers"].legend == ("malformed",)
+
+
+def test_telemetry_becomes_charts_in_its_section() -> None:
+    values = {'entropy_quantile_nats{quantile="0.8"}': 0.672, 'length_target_tokens{difficulty="hard"}': 44.0}
+    values |= {'groups_by_correct{correct="1"}': 2.0, 'step_seconds{phase="forward"}': 1.0}
+    record = replace(a_record(), reports=tuple(a_report(step, **values) for step in (1, 2)))
+
+    found = {name: [chart.title for chart in charts] for name, charts in figures(record)}
+
+    assert found == {
+        "Learning": ["Accuracy", "Completion length", "Time per step"],
+        "Tokens": ["Entropy quantiles"],
+        "Groups": ["Right answers in a group", "Target lengths"],
+    }
 
 
 def test_the_recipe_names_a_source_for_every_number() -> None:
@@ -149,7 +233,7 @@ def test_the_checkpoint_is_the_truth_up_to_its_step() -> None:
 def test_a_stopped_run_is_told_from_its_checkpoint_and_the_reports_after_it(tmp_path: Path) -> None:
     history, state, work = tmp_path / "history", tmp_path / "state", tmp_path / "work" / "attempts" / "a000"
     history.write_bytes(b"".join(to_json(a_report(step)) + b"\n" for step in (1, 2)))
-    ledger = Ledger(intervals=(Interval(start=0, end=8, fate=Fate.TRAINED), Interval(start=8, end=11, fate=Fate.FLAT)))
+    ledger = Ledger(watermark=11, counts={Fate.TRAINED: 8, Fate.FLAT: 3})
     state.write_bytes(to_json(CoordinatorState(ledger=ledger, generated_tokens=99, wall_seconds=4.0)))
     origin = Origin(attempt=0, job_digest="d", world_size=1)
     uri = str(tmp_path / "checkpoints")

@@ -1,10 +1,11 @@
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from rlvr_trainer.errors import CorruptArtifact, Unavailable
-from rlvr_trainer.storage.checkpoints import Checkpoints, Delete, Put, describe, plan_save
+from rlvr_trainer.errors import CorruptArtifact, InvalidInput, Unavailable
+from rlvr_trainer.storage.checkpoints import FORM, Checkpoints, Delete, Manifest, Put, carry_out, describe, plan_save
 from rlvr_trainer.storage.layout import MANIFEST, READY
 from rlvr_trainer.storage.store import ObjectStore
 from rlvr_trainer.wire import from_json, to_json
@@ -34,7 +35,15 @@ def test_ready_is_withdrawn_first_and_written_last(tmp_path: Path) -> None:
 def test_the_manifest_speaks_camel_case(tmp_path: Path) -> None:
     data = to_json(describe(7, {}, an_origin(attempt=2)))
 
-    assert from_json(data, dict) == {"attempt": 2, "jobDigest": "job", "worldSize": 1, "step": 7, "files": {}}
+    assert from_json(data, dict) == {
+        "attempt": 2,
+        "jobDigest": "job",
+        "worldSize": 1,
+        "run": "",
+        "step": 7,
+        "files": {},
+        "form": 2,
+    }
 
 
 def test_what_was_saved_is_restored(store: ObjectStore, tmp_path: Path) -> None:
@@ -99,6 +108,27 @@ def test_a_damaged_checkpoint_is_skipped_and_named(
     assert restored.step == 10
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == content_of(10, "model.safetensors")
     assert "step-000020" in caplog.text
+
+
+def test_a_checkpoint_whose_form_is_not_read_is_no_reason_to_take_an_older_one(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    save(store, 10, tmp_path / "10")
+    checkpoints = Checkpoints(store, keep=3)
+    files = files_of(20, tmp_path)
+    newer = msgspec.structs.replace(describe(20, files, an_origin()), form=FORM + 1)
+    for operation in plan_save(files, newer):
+        carry_out(operation, store)
+
+    with pytest.raises(InvalidInput, match=r"step-000020 has form 3; this version reads 2\. Go on with the version"):
+        checkpoints.restore(tmp_path / "out", accept=anything)
+
+
+def test_a_manifest_that_names_no_form_has_the_first(store: ObjectStore, tmp_path: Path) -> None:
+    said = from_json(to_json(describe(7, files_of(7, tmp_path), an_origin())), dict)
+    del said["form"], said["run"]
+
+    assert from_json(to_json(said), Manifest).form == 1
 
 
 def test_a_manifest_cannot_reach_outside_its_folder(store: ObjectStore, tmp_path: Path) -> None:

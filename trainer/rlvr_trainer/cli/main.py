@@ -1,4 +1,4 @@
-"""`rlvr run | validate | explain JOB.yaml`.
+"""`rlvr run | validate | explain JOB.yaml`, and the verbs for clusters (`cluster`).
 
 Exit codes: 0 done, 1 the run failed, 2 wrong usage, 64 the job, its data or its model cannot work, 130 stopped.
 What is heavy is imported by the subcommand that needs it, so that `rlvr --help` answers at once.
@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from rlvr_trainer.cli import cluster
 from rlvr_trainer.errors import InvalidInput, TrainerError
 
 _EXIT_FAILED: Final = 1
@@ -27,7 +28,10 @@ and stops; a second Ctrl-C kills everything at once.
 The folder of the run holds logs/, checkpoints/, result.json and report.html."""
 _VALIDATE: Final = """\
 Check a manifest, its model and its data, and report everything that is wrong at once: the field, its
-value, the rule, and the way out.  Starts nothing."""
+value, the rule, and the way out.  Starts nothing.
+
+A job for a cluster (rollout.engine: vllm) is valid as a manifest also where its model is not; what only
+the cluster can tell is listed."""
 _EXPLAIN: Final = """\
 Print every number of the job with its source: the manifest, the preset (with the paper it comes from) or
 a default; and what one step amounts to.  Starts nothing."""
@@ -57,10 +61,16 @@ def run(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     from rlvr_trainer.cli.manifest import load_manifest  # noqa: PLC0415 - pydantic
-    from rlvr_trainer.one_machine.checks import check_job  # noqa: PLC0415 - data sources and tokenizers
+    from rlvr_trainer.one_machine.checks import check_elsewhere, check_job  # noqa: PLC0415 - data sources and tokenizers
 
-    check_job(load_manifest(options.job, settings=options.settings))
-    sys.stdout.write(f"{options.job}: valid\n")
+    job = load_manifest(options.job, settings=options.settings)
+    if job.spec.rollout.engine == "local":
+        check_job(job)
+        sys.stdout.write(f"{options.job}: valid\n")
+        return 0
+    open_questions = check_elsewhere(job)
+    sys.stdout.write(f"{options.job}: valid{' as a manifest; not known here:' if open_questions else ''}\n")
+    sys.stdout.writelines(f"  {question}\n" for question in open_questions)
     return 0
 
 
@@ -85,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _command(commands, "validate", "check a manifest, its model and its data", _VALIDATE).set_defaults(action=validate)
     _command(commands, "explain", "print the resolved recipe with its sources", _EXPLAIN).set_defaults(action=explain)
+    cluster.declare(commands, _command)
     return parser
 
 

@@ -14,9 +14,9 @@ import yaml
 from pydantic import ValidationError
 
 from rlvr_api import RLVRJob
+from rlvr_api.complaints import Complaint, complaints, dotted, parts, shown
 from rlvr_api.contract import API_VERSION, KIND
 from rlvr_trainer.cli import lines
-from rlvr_trainer.cli.complaints import Complaint, complaints, dotted, parts, shown
 from rlvr_trainer.errors import InvalidInput
 
 _HINTS: Final[Mapping[str, str]] = {

@@ -13,20 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from rlvr_api import Progress, RLVRJob
+from rlvr_api import EvalData, Progress, RLVRJob, SamplingSpec
 from rlvr_api.recipe import resolve
+from rlvr_trainer.algorithms.targets import length_grid
 from rlvr_trainer.coordinator.admission import Limits
 from rlvr_trainer.coordinator.chronicle import Chronicle
-from rlvr_trainer.coordinator.evaluation import Exam
+from rlvr_trainer.coordinator.exam import Exam
 from rlvr_trainer.coordinator.exchange import LearnerFolder
 from rlvr_trainer.coordinator.generation import Sampling
 from rlvr_trainer.coordinator.intake import Intake
 from rlvr_trainer.coordinator.judge import Judge
 from rlvr_trainer.coordinator.loop import Crew, follow_policies, hand_over_batches
+from rlvr_trainer.coordinator.monitor import Monitor, Search
 from rlvr_trainer.coordinator.produce import Production, produce
 from rlvr_trainer.coordinator.progress import Known, progress_of, result_of, write_result
 from rlvr_trainer.coordinator.rollouts import Pace, Place, Rollouts
-from rlvr_trainer.data.prompts import Prompts
+from rlvr_trainer.data.prompts import Prompts, monitor_of
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.transport import Client
@@ -72,6 +74,7 @@ async def run(attempt: Attempt, *, announce: Callable[[AskProgress], None]) -> N
                 board=attempt.board,
             ),
             exam=_exam(attempt),
+            monitor=_monitor(attempt),
             limits=production.limits,
             chronicle=chronicle,
         )
@@ -94,12 +97,13 @@ def _limits(job: RLVRJob) -> Limits:
     )
 
 
-def _sampling(attempt: Attempt, *, num_completions: int, temperature: float) -> Sampling:
+def _sampling(attempt: Attempt, how: SamplingSpec | EvalData, *, num_completions: int) -> Sampling:
     spec = attempt.job.spec.rollout.sampling
     return Sampling(
         num_completions=num_completions,
         max_tokens=spec.max_tokens,
-        temperature=temperature,
+        temperature=how.temperature,
+        forking=how.forking,
         top_p=spec.top_p,
         top_k=spec.top_k,
         stop_token_ids=tuple(sorted(attempt.prompts.tokens.end_ids)),
@@ -127,9 +131,7 @@ def _production(attempt: Attempt, *, label: str) -> Production:
         prompts=attempt.prompts.train,
         rollouts=_rollouts(attempt, label=label),
         judge=_judge(attempt),
-        sampling=_sampling(
-            attempt, num_completions=spec.training.group_size, temperature=spec.rollout.sampling.temperature
-        ),
+        sampling=_sampling(attempt, spec.rollout.sampling, num_completions=spec.training.group_size),
         job_seed=spec.training.seed,
         limits=_limits(attempt.job),
         board=attempt.board,
@@ -141,11 +143,33 @@ def _exam(attempt: Attempt) -> Exam | None:
     if spec is None or attempt.prompts.held_out is None:
         return None
     return Exam(
+        purpose="eval",
         prompts=attempt.prompts.held_out,
-        sampling=_sampling(attempt, num_completions=spec.completions, temperature=spec.temperature),
+        sampling=_sampling(attempt, spec, num_completions=spec.completions),
         job_seed=attempt.job.spec.training.seed,
         every=spec.every,
     )
+
+
+def _monitor(attempt: Attempt) -> Monitor | None:
+    spec, monitor = attempt.job.spec, monitor_of(attempt.job)
+    if monitor is None or attempt.prompts.monitor is None:
+        return None
+    exam = Exam(
+        purpose="monitor",
+        prompts=attempt.prompts.monitor,
+        sampling=_sampling(attempt, spec.rollout.sampling, num_completions=monitor.monitor_completions),
+        job_seed=spec.training.seed,
+        every=monitor.monitor_every,
+    )
+    longest = spec.rollout.sampling.max_tokens
+    search = Search(
+        grid=length_grid(monitor.lowest_tokens, longest, step=monitor.grid_step),
+        longest=longest,
+        group_size=monitor.monitor_completions,
+        rounding=monitor.rounding,
+    )
+    return Monitor(exam=exam, search=search)
 
 
 def _progress(attempt: Attempt, crew: Crew) -> Progress:

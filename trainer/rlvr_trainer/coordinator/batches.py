@@ -6,7 +6,6 @@ checkpoint, which is what makes every prompt count exactly once.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import msgspec
 
 from rlvr_trainer.coordinator.ledger import record
 from rlvr_trainer.coordinator.produce import Produced
-from rlvr_trainer.samples import CoordinatorState, Evaluation, Fate, Outcome, StepFacts
+from rlvr_trainer.samples import CoordinatorState, Dropped, Evaluation, Fate, Outcome, StepFacts
 from rlvr_trainer.wire import pack
 
 KEPT_BATCHES: Final = 8
@@ -42,7 +41,7 @@ def close(produced: Sequence[Produced], *, closing: Closing, state: CoordinatorS
         step=closing.step,
         policy_step=closing.policy_step,
         groups=tuple(one.scored for one in produced if one.fate is Fate.TRAINED),
-        dropped=dict(Counter(fate for fate in fates.values() if fate is not Fate.TRAINED)),
+        dropped=tuple(_dropped(one) for one in produced if one.fate is not Fate.TRAINED),
         num_judged=len(judged),
         num_correct=sum(verdict.is_correct for verdict in judged),
         produce_seconds=closing.seconds,
@@ -52,6 +51,15 @@ def close(produced: Sequence[Produced], *, closing: Closing, state: CoordinatorS
             generated_tokens=state.generated_tokens + num_tokens(produced),
             wall_seconds=state.wall_seconds + closing.seconds,
         ),
+    )
+
+
+def _dropped(one: Produced) -> Dropped:
+    return Dropped(
+        position=one.scored.group.prompt.position,
+        fate=one.fate,
+        num_correct=one.scored.num_correct,
+        num_judged=one.scored.num_judged,
     )
 
 

@@ -11,11 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import msgspec
+
 from rlvr_trainer.coordinator.batches import Closing, close, num_tokens, with_evaluation
+from rlvr_trainer.coordinator.exam import Exam
 from rlvr_trainer.coordinator.exchange import Policy, Resume
 from rlvr_trainer.coordinator.produce import Produced
 from rlvr_trainer.metrics import Board
-from rlvr_trainer.samples import CoordinatorState, Evaluation, StepFacts, StepReport
+from rlvr_trainer.samples import CoordinatorState, Evaluation, Monitoring, ScoredGroup, StepFacts, StepReport
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class Chronicle:
         self.step = resume.step
         """Steps whose batch is closed."""
         self.state: CoordinatorState = resume.state
+        self._show_targets()
         self.policy = policy
         self.report: StepReport | None = None
         """Of the newest policy's step, if that step was trained in this attempt."""
@@ -41,6 +45,11 @@ class Chronicle:
     @property
     def evaluated_steps(self) -> frozenset[int]:
         return frozenset(evaluation.step for evaluation in self.state.evaluations)
+
+    @property
+    def monitored_step(self) -> int | None:
+        """Of the newest length targets; None before the first."""
+        return self.state.monitoring.step if self.state.monitoring is not None else None
 
     @property
     def wall_seconds(self) -> float:
@@ -76,17 +85,45 @@ class Chronicle:
             evaluation.num_errors,
         )
 
+    def monitored(self, monitoring: Monitoring) -> None:
+        """Lengths were measured: from the next batch on the new targets hold."""
+        self.state = msgspec.structs.replace(self.state, monitoring=monitoring)
+        self._show_targets()
+        log.info("length targets from step %d on: %s", monitoring.step + 1, monitoring.length_targets)
+
     @contextmanager
-    def doing(self, activity: str) -> Iterator[None]:
-        """Say so while the block runs."""
-        self.activity = activity
+    def examining(self, exam: Exam, activity: str) -> Iterator[None]:
+        """Say so while the block runs, and how long it took."""
+        self.activity, began = activity, time.monotonic()
         try:
             yield
         finally:
             self.activity = None
+        self._board.observe("rlvr_coordinator_exam_seconds", time.monotonic() - began, purpose=exam.purpose)
 
     def _count(self, produced: Sequence[Produced], *, seconds: float) -> None:
         for one in produced:
-            self._board.add("rlvr_coordinator_groups_total", fate=one.fate.value)
+            fate, scored = one.fate.value, one.scored
+            self._board.add("rlvr_coordinator_groups_total", fate=fate)
+            self._board.add("rlvr_coordinator_solved_groups_total", fate=fate, solved=solved(scored))
+            if scored.num_judged:
+                ratio = scored.num_correct / scored.num_judged
+                self._board.observe("rlvr_coordinator_group_accuracy_ratio", ratio, fate=fate)
         self.tokens_per_second = num_tokens(produced) / seconds
         self._board.set("rlvr_coordinator_completion_tokens_per_second", self.tokens_per_second)
+
+    def _show_targets(self) -> None:
+        if (monitoring := self.state.monitoring) is None:
+            return
+        for name, target in monitoring.length_targets.items():
+            self._board.set("rlvr_coordinator_length_target_tokens", target, difficulty=name)
+            self._board.set("rlvr_coordinator_monitor_prompts", monitoring.num_prompts[name], difficulty=name)
+
+
+def solved(scored: ScoredGroup) -> str:
+    """How much of a group is right: none, some or all of what was judged; unknown when nothing was."""
+    if scored.num_judged == 0:
+        return "unknown"
+    if scored.num_correct == scored.num_judged:
+        return "all"
+    return "some" if scored.num_correct else "none"

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from rlvr_api.rollout import ForkingTemperatures
 from rlvr_trainer.data.shuffle import keyed_integer
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.samples import Completion, Finish, Group, Prompt, Span
@@ -32,6 +33,8 @@ class Sampling:
     top_p: float
     top_k: int
     stop_token_ids: tuple[int, ...]
+    forking: ForkingTemperatures | None = None
+    """Temperatures by entropy, in place of `temperature`."""
 
 
 class _Logprob(msgspec.Struct):
@@ -99,8 +102,14 @@ def request_body(
             "stop_token_ids": list(sampling.stop_token_ids),
             "logprobs": 1,
             "detokenize": False,
+            **_extra_arguments(sampling.forking),
         },
     }
+
+
+def _extra_arguments(forking: ForkingTemperatures | None) -> dict[str, Any]:
+    """What only the local engine understands, in vLLM's place for such things."""
+    return {} if forking is None else {"extra_args": {"forking": forking.model_dump(by_alias=False)}}
 
 
 def read_group(

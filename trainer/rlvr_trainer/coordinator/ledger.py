@@ -1,62 +1,48 @@
-"""Every prompt once: which positions of the stream are used up, and how.
+"""Every prompt once: which positions of the stream are used up, and how many by fate.
 
-Pure interval algebra over the frozen Ledger of samples.py.  A position has one fate for ever; a second one is an error,
-not an update.
+Pure.  A position is used up once and for ever; a second time is an error, not an update.  What is kept does not grow
+with the positions used up, only with how far out of order they are: at most what was in flight at once.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import count, pairwise
+from itertools import count
 
 from rlvr_trainer.errors import TrainerError
-from rlvr_trainer.samples import Fate, Interval, Ledger
+from rlvr_trainer.samples import Fate, Ledger
 
 
 def record(ledger: Ledger, fates: Mapping[int, Fate]) -> Ledger:
     """The ledger with these positions used up as well."""
-    added = [Interval(start=position, end=position + 1, fate=fate) for position, fate in fates.items()]
-    ordered = sorted([*ledger.intervals, *added], key=lambda interval: interval.start)
-    for before, after in pairwise(ordered):
-        if after.start < before.end:
+    for position in sorted(fates):
+        if is_consumed(ledger, position):
             raise TrainerError(
-                f"position {after.start} would be {after.fate} although it is {before.fate} already; every prompt "
-                "counts once. This is a fault of the coordinator: keep the run's folder and report it."
+                f"position {position} would be {fates[position]} although it is used up already; every prompt counts "
+                "once. This is a fault of the coordinator: keep the run's folder and report it."
             )
-    return Ledger(intervals=tuple(_merged(ordered)))
-
-
-def fate_of(ledger: Ledger, position: int) -> Fate | None:
-    """What became of a position; None while it is unused."""
-    return next((interval.fate for interval in ledger.intervals if interval.start <= position < interval.end), None)
+    known = {*ledger.beyond, *fates}
+    watermark = next(position for position in count(ledger.watermark) if position not in known)
+    added = Counter(fates.values())
+    return Ledger(
+        watermark=watermark,
+        beyond=tuple(sorted(position for position in known if position > watermark)),
+        counts={fate: number for fate in Fate if (number := ledger.counts.get(fate, 0) + added[fate])},
+    )
 
 
 def is_consumed(ledger: Ledger, position: int) -> bool:
-    return fate_of(ledger, position) is not None
+    place = bisect_left(ledger.beyond, position)
+    return position < ledger.watermark or ledger.beyond[place : place + 1] == (position,)
 
 
 def next_positions(ledger: Ledger) -> Iterator[int]:
     """Every unused position, smallest first, without end."""
-    position = 0
-    for interval in ledger.intervals:
-        yield from range(position, interval.start)
-        position = interval.end
-    yield from count(position)
+    beyond = frozenset(ledger.beyond)
+    return (position for position in count(ledger.watermark) if position not in beyond)
 
 
 def num_positions(ledger: Ledger, fate: Fate) -> int:
-    return sum(interval.end - interval.start for interval in ledger.intervals if interval.fate is fate)
-
-
-def _merged(ordered: list[Interval]) -> Iterator[Interval]:
-    """Neighbours of one fate become one interval."""
-    open_interval: Interval | None = None
-    for interval in ordered:
-        if open_interval is not None and (open_interval.end, open_interval.fate) == (interval.start, interval.fate):
-            open_interval = Interval(start=open_interval.start, end=interval.end, fate=interval.fate)
-            continue
-        if open_interval is not None:
-            yield open_interval
-        open_interval = interval
-    if open_interval is not None:
-        yield open_interval
+    return ledger.counts.get(fate, 0)

@@ -11,13 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr_trainer.coordinator import evaluation, monitor
 from rlvr_trainer.coordinator.admission import Limits
 from rlvr_trainer.coordinator.batches import hand_over
 from rlvr_trainer.coordinator.chronicle import Chronicle
-from rlvr_trainer.coordinator.evaluation import Exam, evaluate, is_due
+from rlvr_trainer.coordinator.exam import Exam, answers_to
 from rlvr_trainer.coordinator.exchange import LearnerFolder, Policy
 from rlvr_trainer.coordinator.intake import Intake
 from rlvr_trainer.coordinator.judge import Judge
+from rlvr_trainer.coordinator.monitor import Monitor
 from rlvr_trainer.coordinator.rollouts import Rollouts
 
 
@@ -30,6 +32,9 @@ class Crew:
     judge: Judge
     intake: Intake
     exam: Exam | None
+    """The held-out prompts."""
+    monitor: Monitor | None
+    """The monitor prompts, for a length reward that follows them."""
     limits: Limits
     chronicle: Chronicle
 
@@ -46,16 +51,28 @@ async def follow_policies(crew: Crew) -> None:
     async for policy in crew.learner.policies(until=crew.limits.steps):
         crew.rollouts.move_to(policy.label)
         crew.chronicle.learned(policy, crew.learner.report(policy.step))
-        await examine(crew, policy)
+        await evaluate(crew, policy)
+        await measure_lengths(crew, policy)
         crew.intake.policy_is(policy.step)
 
 
-async def examine(crew: Crew, policy: Policy) -> None:
-    """Evaluate `policy` if it is due; training prompts wait meanwhile."""
-    done = crew.chronicle.evaluated_steps
-    if crew.exam is None or not is_due(policy.step, every=crew.exam.every, last_step=crew.limits.steps, done=done):
+async def evaluate(crew: Crew, policy: Policy) -> None:
+    """Mark `policy` on the held-out prompts if it is due; training prompts wait meanwhile."""
+    exam, done, last = crew.exam, crew.chronicle.evaluated_steps, crew.limits.steps
+    if exam is None or not evaluation.is_due(policy.step, every=exam.every, last_step=last, done=done):
         return
-    with crew.chronicle.doing(f"evaluating policy {policy.label}"):
-        evaluation = await evaluate(crew.exam, crew.rollouts, crew.judge, step=policy.step)
-    if evaluation is not None:
-        crew.chronicle.evaluated(evaluation)
+    with crew.chronicle.examining(exam, f"evaluating policy {policy.label}"):
+        found = evaluation.mark(await answers_to(exam, crew.rollouts, crew.judge), step=policy.step)
+    if found is not None:
+        crew.chronicle.evaluated(found)
+
+
+async def measure_lengths(crew: Crew, policy: Policy) -> None:
+    """Set the length targets anew if they are due; training prompts wait meanwhile."""
+    if crew.monitor is None:
+        return
+    exam, measured, last = crew.monitor.exam, crew.chronicle.monitored_step, crew.limits.steps
+    if monitor.is_due(policy.step, every=exam.every, last_step=last, measured=measured):
+        with crew.chronicle.examining(exam, f"measuring lengths of policy {policy.label}"):
+            answers = await answers_to(exam, crew.rollouts, crew.judge)
+        crew.chronicle.monitored(monitor.measure(answers, search=crew.monitor.search, step=policy.step))

@@ -74,6 +74,7 @@ def progress_of(known: Known) -> Progress:
         tokens_per_second=known.tokens_per_second,
         generated_tokens=known.state.generated_tokens,
         dropped_groups={fate.value: number for fate, number in _dropped(known.state).items()},
+        length_targets=known.state.length_targets,
         rollouts_ready=known.num_rollouts_ready,
         eta_seconds=_eta(known),
         activity=_activity(known),

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from rlvr_api import DataSource, RLVRJob, Template
+from rlvr_api.base import api_name
+from rlvr_api.lengths import LaserD
+from rlvr_api.recipe import resolve
 from rlvr_trainer.data import chat, templates
 from rlvr_trainer.data.procedural import overlap
 from rlvr_trainer.data.sources import open_source, source_name
@@ -29,17 +32,27 @@ class Prompts:
 
     train: PromptStream
     held_out: PromptStream | None
+    monitor: PromptStream | None
+    """Drawn from `train` for a length reward that follows the policy's lengths."""
     tokens: Tokens
 
 
 def open_prompts(job: RLVRJob, *, folder: Path) -> Prompts:
     """The prompts of `job` for the model in `folder`; InvalidInput for the first thing that cannot work."""
     tokens = open_tokens(folder, more_end_ids=job.spec.rollout.sampling.stop_token_ids)
+    train = _open_training(job, folder=folder, tokens=tokens)
     return Prompts(
-        train=_open_training(job, folder=folder, tokens=tokens),
+        train=train,
+        monitor=_draw_monitor(job, train),
         held_out=_open_held_out(job, folder=folder, tokens=tokens),
         tokens=tokens,
     )
+
+
+def monitor_of(job: RLVRJob) -> LaserD | None:
+    """How the job's length reward follows monitor prompts; None when it does not."""
+    shaping = resolve(job.spec.algorithm).length_reward
+    return shaping.variant if shaping is not None and isinstance(shaping.variant, LaserD) else None
 
 
 def validate_data(job: RLVRJob, *, folder: Path) -> None:
@@ -57,14 +70,23 @@ def validate_data(job: RLVRJob, *, folder: Path) -> None:
 
 def _open_training(job: RLVRJob, *, folder: Path, tokens: Tokens) -> PromptStream:
     train = job.spec.data.train
+    examples = open_source(train, at="spec.data.train")
+    _check_monitor(job, num_rows=len(examples))
     return PromptStream(
-        examples=open_source(train, at="spec.data.train"),
+        examples=examples,
         source=source_name(train),
         template=_open_template(train.template, at="spec.data.train.template", folder=folder),
         tokens=tokens,
         max_prompt_tokens=_max_prompt_tokens(job, tokens=tokens),
         shuffle_seed=job.spec.training.seed if train.shuffle else None,
     ).checked(_rows_to_check(train))
+
+
+def _draw_monitor(job: RLVRJob, train: PromptStream) -> PromptStream | None:
+    monitor = monitor_of(job)
+    if monitor is None:
+        return None
+    return train.drawn(monitor.monitor_prompts, key=f"{job.spec.training.seed}/monitor").checked(_CHECKED_ROWS)
 
 
 def _open_held_out(job: RLVRJob, *, folder: Path, tokens: Tokens) -> PromptStream | None:
@@ -111,6 +133,18 @@ def _max_prompt_tokens(job: RLVRJob, *, tokens: Tokens) -> int:
             "tokens (the model's context, or spec.model.maxContext). Lower maxTokens."
         )
     return context - longest
+
+
+def _check_monitor(job: RLVRJob, *, num_rows: int) -> None:
+    """Refuse to draw more monitor prompts than there are questions."""
+    shaping, monitor = resolve(job.spec.algorithm).length_reward, monitor_of(job)
+    if shaping is None or monitor is None or monitor.monitor_prompts <= num_rows:
+        return
+    name = next(api_name(field) for field, value in shaping if value is not None)
+    raise InvalidInput(
+        f"spec.algorithm.lengthReward.{name}.monitorPrompts is {monitor.monitor_prompts}, but spec.data.train has "
+        f"{num_rows} questions, and none is drawn twice. Set it to {num_rows} or less."
+    )
 
 
 def _check_overlap(train: DataSource, held_out: DataSource) -> None:

@@ -6,7 +6,7 @@ be shuffled.  Nothing is remembered between calls, so a resumed run asks for exa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from rlvr_trainer.data.examples import Example, Examples
@@ -15,6 +15,21 @@ from rlvr_trainer.data.templates import Template
 from rlvr_trainer.data.tokens import Tokens
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.samples import Prompt, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """`size` different examples of `pool`, as `key` draws them."""
+
+    pool: Examples
+    size: int
+    key: str
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Example:
+        return self.pool[shuffled(index, size=len(self.pool), key=self.key)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +60,10 @@ class PromptStream:
         for place in range(min(num_rows, len(self.examples))):
             self._prompt_of(self.examples[place], place)
         return self
+
+    def drawn(self, size: int, *, key: str) -> PromptStream:
+        """A fixed stream of `size` of its rows, each once; takes no position of this one."""
+        return replace(self, examples=Drawn(pool=self.examples, size=size, key=key), shuffle_seed=None)
 
     def _prompt_of(self, example: Example, position: int) -> Prompt:
         text = self.template.render(example)

@@ -42,11 +42,16 @@ def main(surroundings: Surroundings) -> None:
     exchange = Exchange(surroundings.attempt_folder, stop=stop)
     with telemetry(board, surroundings):
         method, checkpoints = open_method(spec), open_store_of(spec, surroundings)
-        resumed, boundary = resume(spec, checkpoints, method.backend, folder=surroundings.folder / "resume")
+        resumed, boundary = resume(spec, checkpoints, method.backend, surroundings)
         uploader = Uploader(
             checkpoints,
             staging=surroundings.folder / "staging",
-            origin=Origin(attempt=surroundings.attempt, job_digest=job_digest(spec), world_size=1),
+            origin=Origin(
+                attempt=surroundings.attempt,
+                job_digest=job_digest(spec),
+                world_size=1,
+                run=surroundings.run,
+            ),
             board=board,
             resumed=resumed,
         )

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from rlvr_trainer.algorithms.ranking import WHOLE, Share
 from rlvr_trainer.algorithms.recipe import Recipe
 from rlvr_trainer.algorithms.rewards import Answers
 from rlvr_trainer.samples import Completion, Group, Outcome, ScoredGroup, StepFacts, Verdict
@@ -37,6 +38,8 @@ class Batch:
     reward_PG: Tensor
     """Shaped."""
     advantage_B1: Tensor
+    share: Share = WHOLE
+    """Which rows of the step these are, and how counts are added up over all ranks."""
 
     @property
     def group_size(self) -> int:
@@ -52,13 +55,23 @@ class Batch:
         return int(self.completion_lengths_B.sum())
 
     def to(self, device: torch.device) -> Self:
-        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
+
+    def part(self, groups: Sequence[int], *, add: Callable[[Tensor], Tensor]) -> Self:
+        """What one of several ranks keeps of the step's batch; `add` sums a tensor of counts over all of them."""
+        groups_P = torch.tensor(groups)
+        rows_B = (groups_P[:, None] * self.group_size + torch.arange(self.group_size)).flatten()
+        kept = {name: tensor[rows_B] for name, tensor in self._tensors().items() if name != "reward_PG"}
+        return replace(self, **kept, reward_PG=self.reward_PG[groups_P], share=Share(rows_B=rows_B, add=add))
+
+    def _tensors(self) -> dict[str, Any]:
+        return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}
 
 
 def build_batch(facts: StepFacts, recipe: Recipe) -> Batch:
     """The tensors of a step under a recipe.  Groups have one size and no verdict is an error."""
     answers = answers_of(facts.groups)
-    reward_PG = recipe.rewards(answers, facts.step)
+    reward_PG = recipe.rewards(answers, facts.step, facts.state.length_targets)
     completions = [(scored.group, completion) for scored in facts.groups for completion in scored.group.completions]
     completion_lengths_B = answers.lengths_PG.flatten()
     return Batch(

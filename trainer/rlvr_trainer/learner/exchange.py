@@ -3,6 +3,7 @@
     resume.json            written once: where this attempt begins
     batches/000018.facts   read: what step 18 trains on
     reports/000018.json    written before policy 18 is
+    microscope/step-000018.json   a few of the step's answers, token by token
     checkpoint.json        the newest checkpoint and trouble with the next one, replaced at every change
 
 Files appear whole: each is renamed into place.
@@ -17,6 +18,7 @@ from typing import Final
 
 from rlvr_api import CheckpointProgress
 from rlvr_trainer.errors import CorruptArtifact
+from rlvr_trainer.learner.microscope import Magnified
 from rlvr_trainer.learner.state import Boundary
 from rlvr_trainer.learner.stopping import Stop
 from rlvr_trainer.samples import StepFacts, StepReport
@@ -50,6 +52,9 @@ class Exchange:
 
     def report(self, report: StepReport) -> None:
         write_renamed(self._folder / "reports" / f"{report.step:06d}.json", to_json(report))
+
+    def magnify(self, seen: Magnified) -> None:
+        write_renamed(self._folder / "microscope" / f"step-{seen.step:06d}.json", to_json(seen))
 
     def tell_checkpoint(self, progress: CheckpointProgress) -> None:
         write_renamed(self._folder / "checkpoint.json", progress.model_dump_json(by_alias=True).encode())

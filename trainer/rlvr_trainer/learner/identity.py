@@ -1,4 +1,4 @@
-"""Which job a checkpoint belongs to.  Pure.
+"""Which job and which run a checkpoint belongs to.  Pure.
 
 What makes a run another run: model, algorithm, training prompts and their template, seed.  What may change between two
 attempts of one run: everything else, such as replicas, steps, learning rate or where checkpoints are kept.
@@ -26,6 +26,17 @@ def job_digest(spec: RLVRJobSpec) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def accept_own(manifest: Manifest, *, run: str) -> bool:
+    """True for a checkpoint of this run; InvalidInput for any other: `never` wants a place of its own."""
+    if run and manifest.run == run:
+        return True
+    raise InvalidInput(
+        f"checkpoint.resume is never, but a checkpoint of step {manifest.step} from another run is at checkpoint.uri: "
+        "two runs in one place would mix, and auto would later take the wrong one. Set checkpoint.uri to its own "
+        "place, remove what is there, or set checkpoint.resume to auto to go on from it."
+    )
+
+
 def accept(manifest: Manifest, *, digest: str) -> bool:
     """True for a checkpoint of this job; InvalidInput for one of another: two jobs must not share a place."""
     if manifest.job_digest == digest:
@@ -33,5 +44,5 @@ def accept(manifest: Manifest, *, digest: str) -> bool:
     raise InvalidInput(
         f"the checkpoint of step {manifest.step} belongs to job {manifest.job_digest[:12]}, this is job {digest[:12]}: "
         "its model, algorithm, data.train or training.seed is another. Set checkpoint.uri to a place of its own, or "
-        "checkpoint.resume to never to start from the base model and overwrite."
+        "remove what is there."
     )

@@ -5,21 +5,31 @@ B sequences, S positions (prompt and completion, padded on the right), N complet
 Rows are padded on the right and attention is causal, so no real token ever sees a pad and no mask is needed.  There is
 no dropout, and no [B, S, V] logits exist.  Models whose logits are more than a matrix product (soft-capped, scaled) are
 refused.
+
+In float32 on one thread of a CPU, a token's numbers do not depend on the pass it is in, and are those of the local
+engine, bit for bit: matrix products of 16 rows or more are the same row by row, everything else is too, and attention
+is computed in float64 and rounded once.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from transformers import AttentionInterface, AutoModelForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.utils import logging as transformers_logging
 
 from rlvr_trainer.algorithms.logits import token_statistics
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.models.folder import checked_folder
+
+_ATTENTION: Final = "rlvr"
+_FEWEST_ROWS: Final = 16
+"""Below, MKL's matrix products depend on how many rows there are."""
 
 
 class Policy(nn.Module):
@@ -35,10 +45,40 @@ class Policy(nn.Module):
 
         `predictors_N` are flat places in [B * S]: the hidden state there predicts the target.
         """
-        hidden_BSH = self.model.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
-        hidden_NH = hidden_BSH.flatten(0, 1).index_select(0, predictors_N)
+        num_tokens = len(targets_N)
+        hidden_BSH = self.model.base_model(input_ids=_widened(tokens_BS), use_cache=False).last_hidden_state
+        hidden_NH = hidden_BSH[:, : tokens_BS.shape[1]].flatten(0, 1).index_select(0, _lengthened(predictors_N))
         head = self.model.get_output_embeddings()
-        return token_statistics(hidden_NH, head.weight, targets_N, temperature=self.temperature, bias_V=head.bias)
+        logprob_N, entropy_N = token_statistics(
+            hidden_NH, head.weight, _lengthened(targets_N), temperature=self.temperature, bias_V=head.bias
+        )
+        return logprob_N[:num_tokens], entropy_N[:num_tokens]
+
+
+def _widened(tokens_BS: Tensor) -> Tensor:
+    """With so many pads that there are `_FEWEST_ROWS` tokens."""
+    num_rows, width = tokens_BS.shape
+    return nn.functional.pad(tokens_BS, (0, max(0, -(-_FEWEST_ROWS // num_rows) - width)))
+
+
+def _lengthened(values_N: Tensor) -> Tensor:
+    """With so many zeros that there are `_FEWEST_ROWS` values."""
+    return nn.functional.pad(values_N, (0, max(0, _FEWEST_ROWS - len(values_N))))
+
+
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """The attention of transformers' `sdpa`, where float32 on a CPU is computed in float64 and rounded once."""
+    if query.dtype is torch.float32 and query.device.type == "cpu":
+        query, key, value = query.double(), key.double(), value.double()
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0].float(), None
+    mixed: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    return mixed
+
+
+AttentionInterface.register(_ATTENTION, _attend)
+AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
 
 
 def load_policy(folder: Path, *, temperature: float) -> Policy:
@@ -53,7 +93,7 @@ def _load(folder: Path) -> Any:
     transformers_logging.disable_progress_bar()
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, output_loading_info=True
+            folder, dtype=torch.float32, attn_implementation=_ATTENTION, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # a broken file surfaces as whatever the model's own code stumbles over
         raise InvalidInput(f"{folder} cannot be loaded as a causal language model: {_first_line(error)}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -17,7 +16,7 @@ from rlvr_trainer.errors import InvalidInput, TrainerError
 from rlvr_trainer.learner.backends.base import Backend
 from rlvr_trainer.learner.backends.local import open_backend, open_scorer
 from rlvr_trainer.learner.exchange import Exchange
-from rlvr_trainer.learner.identity import accept, job_digest
+from rlvr_trainer.learner.identity import accept, accept_own, job_digest
 from rlvr_trainer.learner.keeper import Keeper
 from rlvr_trainer.learner.loop import Learner
 from rlvr_trainer.learner.microbatches import Dealing
@@ -26,7 +25,7 @@ from rlvr_trainer.learner.state import Boundary, load_boundary
 from rlvr_trainer.learner.step import Method
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.models.folder import model_folder
-from rlvr_trainer.storage.checkpoints import Checkpoint, Checkpoints, open_checkpoints
+from rlvr_trainer.storage.checkpoints import Checkpoint, Checkpoints, Manifest, open_checkpoints
 from rlvr_trainer.storage.patience import persist
 from rlvr_trainer.storage.store import check_writable
 from rlvr_trainer.surroundings import Surroundings
@@ -60,12 +59,11 @@ def open_store_of(spec: RLVRJobSpec, surroundings: Surroundings) -> Checkpoints:
 
 
 def resume(
-    spec: RLVRJobSpec, checkpoints: Checkpoints, backend: Backend, *, folder: Path
+    spec: RLVRJobSpec, checkpoints: Checkpoints, backend: Backend, surroundings: Surroundings
 ) -> tuple[Checkpoint | None, Boundary]:
-    """Bring `backend` to the newest whole checkpoint of this job, by way of `folder`; the base model without one."""
-    if spec.checkpoint.resume == "never":
-        return None, Boundary()
-    restore = partial(checkpoints.restore, folder, accept=partial(accept, digest=job_digest(spec)))
+    """Bring `backend` to the newest whole checkpoint of this job; the base model without one."""
+    folder = surroundings.folder / "resume"
+    restore = partial(checkpoints.restore, folder, accept=partial(_accept, spec=spec, run=surroundings.run))
     found = persist(restore, on_error=_complain)
     if found is None:
         return None, Boundary()
@@ -90,6 +88,7 @@ def open_learner(
         ),
         optimizer=training.optimizer,
         num_steps=training.steps,
+        evaluate_every=spec.data.eval.every if spec.data.eval is not None else 0,
         exchange=exchange,
         publisher=Publisher(
             model_folder(spec.model),
@@ -113,6 +112,12 @@ def pass_tokens(token_budget: int, recipe: Recipe, *, device: torch.device) -> i
     if device.type != "cpu" or recipe.choice_scope == "microbatch":
         return token_budget
     return min(token_budget, _CPU_PASS_TOKENS)
+
+
+def _accept(manifest: Manifest, *, spec: RLVRJobSpec, run: str) -> bool:
+    if spec.checkpoint.resume == "never":
+        accept_own(manifest, run=run)
+    return accept(manifest, digest=job_digest(spec))
 
 
 def _complain(error: TrainerError) -> None:

@@ -4,6 +4,7 @@
     rng.pt                            torch's random state
     coordinator.json                  CoordinatorState of the step
     history.jsonl                     one StepReport per finished step
+    probe.safetensors                 tokens that are compared with the base model, once there are any
 
 Read and written for one step boundary; who stores the files, and where, is not known here.
 """
@@ -17,12 +18,14 @@ from typing import Any, Final
 import torch
 
 from rlvr_trainer.learner.backends.base import Backend
+from rlvr_trainer.learner.probe import Probe, load_probe, save_probe
 from rlvr_trainer.samples import CoordinatorState, StepReport
 from rlvr_trainer.wire import from_json, to_json
 
 RANDOM: Final = "rng.pt"
 COORDINATOR: Final = "coordinator.json"
 HISTORY: Final = "history.jsonl"
+PROBE: Final = "probe.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class Boundary:
     step: int = 0
     state: CoordinatorState = field(default_factory=CoordinatorState)
     history: tuple[StepReport, ...] = ()
+    probe: Probe | None = None
 
 
 def save_boundary(folder: Path, backend: Backend, boundary: Boundary) -> None:
@@ -40,6 +44,8 @@ def save_boundary(folder: Path, backend: Backend, boundary: Boundary) -> None:
     torch.save(_random_state(), folder / RANDOM)
     (folder / COORDINATOR).write_bytes(to_json(boundary.state))
     (folder / HISTORY).write_bytes(b"".join(to_json(report) + b"\n" for report in boundary.history))
+    if boundary.probe is not None:
+        save_probe(folder / PROBE, boundary.probe)
 
 
 def load_boundary(folder: Path, backend: Backend, *, step: int) -> Boundary:
@@ -51,6 +57,7 @@ def load_boundary(folder: Path, backend: Backend, *, step: int) -> Boundary:
         step=step,
         state=from_json((folder / COORDINATOR).read_bytes(), CoordinatorState),
         history=tuple(from_json(line, StepReport) for line in lines),
+        probe=load_probe(folder / PROBE) if (folder / PROBE).exists() else None,
     )
 
 

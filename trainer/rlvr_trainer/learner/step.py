@@ -5,6 +5,8 @@ B rows of the step, M rows of a pass, T completion tokens, N completion tokens i
 Losses are divided by the totals of the whole update, so how an update is cut into passes does not change it.  What the
 starting policy thinks of a token (proximal log-probability, entropy) is found once per step; where there is a single
 update and nothing is chosen by entropy, its own forward pass is that look.
+
+Tokens are chosen over the batch of the whole step.  A rank passes its part of it and gets its part of the choice.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from rlvr_trainer.learner.backends.base import Backend, Diverged, Scorer
 from rlvr_trainer.learner.batching import Batch
 from rlvr_trainer.learner.microbatches import MicroBatch, Plan, Rows, cut
 from rlvr_trainer.learner.stopwatch import Stopwatch
+from rlvr_trainer.learner.tally import Counts, Trace, counts_of, tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +65,23 @@ class Stage:
     choice: Choice
     has_looked: bool
     """Whether `start` was filled by a pass of its own."""
+    trace: Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one optimizer update found; counts are tokens."""
+    """What one optimizer update found."""
 
     loss: float
-    num_selected: int
-    num_clipped: int
-    num_dual_clipped: int
-    kl_nats: float | None
-    """Sum over the update's tokens."""
-    num_tokens: int
+    high: Counts
+    """Tokens of the class of high entropy; without classes, those that receive a policy gradient."""
+    low: Counts
+    """All others."""
     gradient_norm: float
+
+    @property
+    def whole(self) -> Counts:
+        return self.high + self.low
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,6 +116,7 @@ def prepare(batch: Batch, plan: Plan, method: Method) -> Stage:
         reference=look(method.reference, batch, plan.whole) if method.reference is not None else None,
         choice=choose(start.entropy_BT, batch, plan, recipe),
         has_looked=has_looked,
+        trace=Trace.of(batch.mask_BT, has_reference=method.reference is not None),
     )
 
 
@@ -126,7 +133,7 @@ def look(scorer: Scorer, batch: Batch, passes: Sequence[Rows]) -> Look:
 def choose(entropy_BT: Tensor, batch: Batch, plan: Plan, recipe: Recipe) -> Choice:
     """Which tokens are treated how, decided over the rows that the recipe wants to see together."""
     if recipe.choice_scope != "microbatch":
-        return recipe.choose(entropy_BT, batch.mask_BT)
+        return recipe.choose(entropy_BT, batch.mask_BT, of=batch.share)
     selected_BT, uncertain_BT = torch.zeros_like(batch.mask_BT), torch.zeros_like(batch.mask_BT)
     for rows in plan.whole:
         micro = cut(batch, rows)
@@ -139,7 +146,7 @@ def choose(entropy_BT: Tensor, batch: Batch, plan: Plan, recipe: Recipe) -> Choi
 def update(stage: Stage, passes: Sequence[Rows], method: Method, *, learning_rate: float, watch: Stopwatch) -> Update:
     """Add up the gradients of all passes, then take one optimizer step."""
     totals = totals_of(stage, [row for rows in passes for row in rows])
-    parts = []
+    parts, tallies = [], []
     for rows in passes:
         micro = cut(stage.batch, rows)
         with watch.phase("forward"):
@@ -147,30 +154,25 @@ def update(stage: Stage, passes: Sequence[Rows], method: Method, *, learning_rat
         with watch.phase("backward"):
             method.backend.backward(part.total)
         parts.append(part)
+        tallies.append(take_note(stage, micro, part, method.recipe))
     loss = float(torch.stack([part.total.detach() for part in parts]).sum())
     if not math.isfinite(loss):
         raise Diverged(f"the loss is {loss}")
     with watch.phase("update"):
         gradient_norm = method.backend.update(learning_rate=learning_rate)
-    kl = [part.kl_nats for part in parts if part.kl_nats is not None]
-    return Update(
-        loss=float(sum(part.policy for part in parts)),
-        num_selected=totals.num_selected,
-        num_clipped=int(sum(part.num_clipped for part in parts)),
-        num_dual_clipped=int(sum(part.num_dual_clipped for part in parts)),
-        kl_nats=float(sum(kl)) if kl else None,
-        num_tokens=totals.num_tokens,
-        gradient_norm=gradient_norm,
-    )
+    high, low = counts_of(tallies, has_reference=stage.reference is not None)
+    return Update(loss=float(sum(part.policy for part in parts)), high=high, low=low, gradient_norm=gradient_norm)
 
 
 def totals_of(stage: Stage, rows: Sequence[int]) -> Totals:
-    """What the losses of an update are divided by."""
-    rows_U = torch.tensor(rows, device=stage.batch.mask_BT.device)
+    """What the losses of an update are divided by, on every rank alike."""
+    mask_BT, choice = stage.batch.mask_BT, stage.choice
+    rows_U = torch.tensor(rows, device=mask_BT.device)
+    own = [mask_BT[rows_U].sum(), choice.selected_BT[rows_U].sum(), choice.uncertain_BT[rows_U].sum()]
+    counts = torch.stack([torch.full_like(own[0], len(rows)), *own])
+    num_sequences, num_tokens, num_selected, num_uncertain = stage.batch.share.add(counts).tolist()
     return Totals(
-        num_sequences=len(rows),
-        num_tokens=int(stage.batch.mask_BT[rows_U].sum()),
-        num_selected=int(stage.choice.selected_BT[rows_U].sum()),
+        num_sequences=num_sequences, num_tokens=num_tokens, num_selected=num_selected, num_uncertain=num_uncertain
     )
 
 
@@ -191,6 +193,14 @@ def loss_of(stage: Stage, micro: MicroBatch, totals: Totals, method: Method) -> 
         uncertain_MT=micro.of(stage.choice.uncertain_BT),
     )
     return method.recipe.loss(tokens, totals)
+
+
+def take_note(stage: Stage, micro: MicroBatch, part: Loss, recipe: Recipe) -> Tensor:
+    """What became of the tokens of a pass."""
+    selected_MT = micro.of(stage.choice.selected_BT)
+    stage.trace.remember(micro, part.facts, selected_MT)
+    high_MT = part.facts.uncertain_MT if recipe.has_classes else selected_MT
+    return tally(part.facts, micro.mask_MT, selected_MT, high_MT)
 
 
 def importance_weights(stage: Stage, micro: MicroBatch, recipe: Recipe) -> Tensor:

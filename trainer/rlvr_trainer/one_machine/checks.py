@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rlvr_api import RLVRJob
-from rlvr_api.base import api_name
-from rlvr_api.lengths import LaserD, O1Pruner
-from rlvr_api.recipe import resolve
 from rlvr_trainer.data.prompts import validate_data
 from rlvr_trainer.engines.local.architecture import read_architecture
 from rlvr_trainer.errors import InvalidInput, TrainerError, Unavailable
@@ -23,7 +20,24 @@ Check = Callable[[RLVRJob], None]
 
 def check_job(job: RLVRJob) -> None:
     """InvalidInput with everything about the job itself that cannot work, one problem a line."""
-    _all_of(job, (check_algorithm, check_learner, check_verifiers, check_model_and_data))
+    _all_of(job, (check_learner, check_verifiers, check_model_and_data))
+
+
+def check_elsewhere(job: RLVRJob) -> tuple[str, ...]:
+    """InvalidInput with everything about a cluster's job that cannot work; else what only the cluster can tell.
+
+    Its model need not lie on this machine (without it the data cannot be rendered), nor need this version bring every
+    part that the cluster's images have.
+    """
+    open_questions = []
+    for check in (check_learner, check_verifiers, check_model):
+        try:
+            check(job)
+        except InvalidInput as question:
+            open_questions.append(str(question))
+    if not open_questions:
+        check_data(job)
+    return tuple(open_questions)
 
 
 def check_run(job: RLVRJob) -> None:
@@ -52,16 +66,6 @@ def check_learner(job: RLVRJob) -> None:
         raise InvalidInput(f"spec.learner.nodes is {learner.nodes}, but the local backend is one process: set 1.")
 
 
-def check_algorithm(job: RLVRJob) -> None:
-    shaping = resolve(job.spec.algorithm).length_reward
-    if shaping is not None and isinstance(shaping.variant, LaserD | O1Pruner):
-        name = next(api_name(field) for field, value in shaping if value is not None)
-        raise InvalidInput(
-            f"spec.algorithm.lengthReward.{name} (preset {job.spec.algorithm.preset!r}) needs completions sampled "
-            "apart from training, which this version does not do: use lengthReward.laser with a fixed targetTokens."
-        )
-
-
 def check_verifiers(job: RLVRJob) -> None:
     for spec in job.spec.reward.verifiers:
         if kind_of(spec) not in MODULES or spec.custom is None:
@@ -69,9 +73,16 @@ def check_verifiers(job: RLVRJob) -> None:
 
 
 def check_model_and_data(job: RLVRJob) -> None:
-    folder = model_folder(job.spec.model)
-    read_architecture(folder)
-    validate_data(job, folder=folder)
+    check_model(job)
+    check_data(job)
+
+
+def check_model(job: RLVRJob) -> None:
+    read_architecture(model_folder(job.spec.model))
+
+
+def check_data(job: RLVRJob) -> None:
+    validate_data(job, folder=model_folder(job.spec.model))
 
 
 def check_checkpoints(job: RLVRJob) -> None:

@@ -9,6 +9,7 @@ One supervisor at a time (flock).  The token is readable by its owner only.  Sta
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -21,6 +22,7 @@ from rlvr_api import RLVRJob
 from rlvr_api.spec import FROZEN_WHILE_RUNNING
 from rlvr_trainer.errors import CorruptArtifact, InvalidInput
 
+_IDENTITY_DIGITS: Final = 16
 EXTENDABLE: Final = "steps"
 """The one field of `training` that may change in an existing folder: a finished run can go on."""
 
@@ -64,6 +66,10 @@ class RunFolder:
         if not self.token.exists():
             _replace(self.token, secrets.token_urlsafe(32), mode=0o600)
         _replace(self.job, job.model_dump_json(by_alias=True, exclude_unset=True, indent=1))
+
+    def identity(self) -> str:
+        """Names the run to its roles; follows from its token, without telling it."""
+        return hashlib.sha256(f"run {self.token.read_text()}".encode()).hexdigest()[:_IDENTITY_DIGITS]
 
     def stored_job(self) -> RLVRJob | None:
         """The job this folder was made for; None when it is new."""

@@ -74,6 +74,7 @@ def command(spec: ProcessSpec, *, folder: RunFolder, attempt: int) -> Command:
         "RLVR_JOB": str(folder.job),
         "RLVR_TOKEN_FILE": str(folder.token),
         "RLVR_DIR": str(spec.folder),
+        "RLVR_RUN": folder.identity(),
         "RLVR_ATTEMPT": str(attempt),
         "RLVR_INDEX": str(spec.index),
         "RLVR_HOST": _LOOPBACK,

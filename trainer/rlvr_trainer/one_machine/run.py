@@ -24,6 +24,7 @@ from rlvr_trainer.one_machine.plain import PlainScreen
 from rlvr_trainer.one_machine.plan import ProcessSpec, command, limits_of, num_ports, plan, scrape_targets
 from rlvr_trainer.one_machine.ports import free_ports
 from rlvr_trainer.one_machine.processes import Command, open_processes
+from rlvr_trainer.one_machine.report.closeup import read_closeup
 from rlvr_trainer.one_machine.report.history import Record, read_record
 from rlvr_trainer.one_machine.report.page import Heading, render_page
 from rlvr_trainer.one_machine.state import Rule, State
@@ -93,7 +94,8 @@ def conclude(job: RLVRJob, state: State, folder: RunFolder) -> Record:
     assert job.spec.checkpoint.uri is not None, "a run knows where its checkpoints are"
     record = read_record(folder.work, checkpoints=job.spec.checkpoint.uri, result=result)
     heading = Heading(ending=outcome.ending.value, reason=outcome.reason, finished_at=time.time())
-    folder.report.write_text(render_page(job, record, heading))
+    closeup = read_closeup(folder.work, record.reports, model=job.spec.model)
+    folder.report.write_text(render_page(job, record, heading, closeup))
     return record
 
 

@@ -13,16 +13,19 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from rlvr_trainer.errors import CorruptArtifact
+from rlvr_trainer.errors import CorruptArtifact, InvalidInput
 from rlvr_trainer.storage.digests import FileFact, content_mismatch, fact_of, size_mismatch
 from rlvr_trainer.storage.layout import LATEST, MANIFEST, READY, Stored, checkpoint_name, expendable, survey
 from rlvr_trainer.storage.store import Store, open_store
 from rlvr_trainer.wire import from_json, to_json
 
 logger = logging.getLogger(__name__)
+FORM: Final = 2
+"""Of a checkpoint's files: 1 kept every fate in the ledger, 2 counts fates there and keeps them in the history."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -32,6 +35,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     job_digest: str
     """Identity of model, data and algorithm: a checkpoint of another identity is not resumed from."""
     world_size: int
+    run: str = ""
+    """Identity of the run that its attempts share; two runs of one job differ in it."""
 
 
 class Manifest(Origin, frozen=True, kw_only=True, rename="camel"):
@@ -39,6 +44,8 @@ class Manifest(Origin, frozen=True, kw_only=True, rename="camel"):
 
     step: int
     files: dict[str, FileFact]
+    form: int = 1
+    """Which FORM the files have; the first did not say."""
 
     @property
     def num_bytes(self) -> int:
@@ -88,6 +95,8 @@ def describe(step: int, files: Mapping[str, Path], origin: Origin) -> Manifest:
         attempt=origin.attempt,
         job_digest=origin.job_digest,
         world_size=origin.world_size,
+        run=origin.run,
+        form=FORM,
         step=step,
         files={name: fact_of(path) for name, path in files.items()},
     )
@@ -207,4 +216,9 @@ class Checkpoints:
         difference = size_mismatch(manifest.files, stored.sizes)
         if difference is not None or manifest.step != stored.step:
             raise CorruptArtifact(difference or f"its manifest is of step {manifest.step}")
+        if manifest.form != FORM:
+            raise InvalidInput(
+                f"the checkpoint {self.store.uri}/{folder} has form {manifest.form}; this version reads {FORM}. Go "
+                "on with the version that wrote it, or begin anew: another checkpoint.uri, or a new folder."
+            )
         return manifest

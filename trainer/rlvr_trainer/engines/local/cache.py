@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rlvr_trainer.engines.local.architecture import Architecture
+from rlvr_trainer.engines.local.attention import precision_of
 
 POSITION_STEP: Final = 64
 """Positions are added in multiples of this."""
@@ -24,7 +25,8 @@ class KeyValueCache:
 
     def __init__(self, architecture: Architecture, *, slots: int, dtype: torch.dtype) -> None:
         heads, size = architecture.num_kv_heads, architecture.head_dim
-        self.cells = torch.zeros(architecture.num_layers, 2, slots, heads, POSITION_STEP, size, dtype=dtype)
+        shape = (architecture.num_layers, 2, slots, heads, POSITION_STEP, size)
+        self.cells = torch.zeros(shape, dtype=precision_of(dtype))
 
     @property
     def positions(self) -> int:
@@ -51,7 +53,7 @@ class KeyValueCache:
     def write(self, layer: int, places: Tensor, keys_values_N2HD: Tensor) -> None:
         """Enter keys and values of N tokens."""
         flat = self.cells[layer].view(-1, self.cells.shape[5])
-        flat.index_copy_(0, places, keys_values_N2HD.view(-1, self.cells.shape[5]))
+        flat.index_copy_(0, places, keys_values_N2HD.to(flat.dtype).view(-1, self.cells.shape[5]))
 
     def read(self, layer: int, slots: slice, *, num_keys: int) -> tuple[Tensor, Tensor]:
         """Keys and values as views [R, H, K, D]."""

@@ -84,10 +84,11 @@ def _blocks(model: Model, cache: KeyValueCache, tokens_N: Tensor, here: _Pass) -
         queries, keys_values = _heads(model.architecture, layer, qkv, here)
         cache.write(index, here.places, keys_values)
         keys, values = cache.read(index, here.slots, num_keys=here.num_keys)
-        mixed = attend(queries, keys, values, here.mask_QR11K)
+        mixed = attend(queries, keys, values, here.mask_QR11K).to(hidden.dtype)
         hidden = hidden + _project(mixed.flatten(2).flatten(0, 1), layer.output)
         gate, up = _project(rms_norm(hidden, width, layer.mlp_norm, epsilon), layer.gate_up).chunk(2, -1)
-        hidden = hidden + _project(silu(gate) * up, layer.down)
+        # A copy, because torch rounds exp differently over strided memory, and the learner's is not strided.
+        hidden = hidden + _project(silu(gate.contiguous()) * up, layer.down)
     return hidden
 
 

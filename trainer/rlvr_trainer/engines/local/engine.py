@@ -22,7 +22,7 @@ from rlvr_trainer.engines.local.decoder import Model, decode, prefill
 from rlvr_trainer.engines.local.requests import Choice, FinishReason, Request
 from rlvr_trainer.engines.local.rope import rope_tables
 from rlvr_trainer.engines.local.rows import Rows, Sequence
-from rlvr_trainer.engines.local.sampler import sample
+from rlvr_trainer.engines.local.sampler import sample, temperatures_by_entropy
 from rlvr_trainer.engines.local.weights import load_weights
 from rlvr_trainer.errors import InvalidInput
 
@@ -157,7 +157,9 @@ class Engine:
         rows, padded = self._rows, _padded(self.num_running)
         tokens, positions = rows.newest(padded=padded)
         logits = decode(self.model, self._cache, tokens_R=tokens, positions_R=positions)
-        temperatures = torch.from_numpy(rows.temperatures[:padded])
+        temperatures, forks = torch.from_numpy(rows.temperatures[:padded]), rows.forks(padded=padded)
+        if forks is not None:
+            temperatures = temperatures_by_entropy(logits, temperatures, forks)
         drawn, logprobs = sample(logits, temperatures, rows.noise(padded=padded), rows.filters(padded=padded))
         self.num_sampled_tokens += rows.num_used
         for row in rows.append(drawn, logprobs):

@@ -25,12 +25,22 @@ class FinishReason(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """Tokens before which the policy is undecided are sampled at a temperature of their own."""
+
+    threshold: float
+    """Nats of entropy at temperature 1; a fork lies strictly above."""
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How to sample; already complete and within the model's limits."""
 
     num_completions: int
     temperature: float
     """0 takes the likeliest token."""
+    fork: Fork | None = None
     top_p: float
     top_k: int
     """Vocabulary size when all tokens may be sampled."""

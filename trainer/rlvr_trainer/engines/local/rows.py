@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rlvr_trainer.engines.local.requests import Request, VersionRange
-from rlvr_trainer.engines.local.sampler import Filters, uniforms
+from rlvr_trainer.engines.local.sampler import Filters, Forks, uniforms
 
 _UINT64 = 2**64 - 1
 _NO_TOKEN = -1
@@ -69,6 +69,8 @@ class Rows:
         self.limits = np.ones(capacity, dtype=np.int64)
         self.seeds = np.zeros(capacity, dtype=np.uint64)
         self.temperatures = np.ones(capacity, dtype=np.float32)
+        self.fork_thresholds = np.full(capacity, np.inf)
+        self.fork_temperatures = np.ones(capacity, dtype=np.float32)
         self.top_k = np.ones(capacity, dtype=np.int64)
         self.top_p = np.ones(capacity, dtype=np.float64)
         self.ends = np.full((capacity, 1), _NO_TOKEN, dtype=np.int64)
@@ -89,6 +91,8 @@ class Rows:
         self.limits[row] = sequence.max_total_tokens
         self.seeds[row] = (sampling.seed + sequence.index) & _UINT64
         self.temperatures[row] = sampling.temperature
+        self.fork_thresholds[row] = np.inf if sampling.fork is None else sampling.fork.threshold
+        self.fork_temperatures[row] = 1.0 if sampling.fork is None else sampling.fork.temperature
         self.top_k[row], self.top_p[row] = sampling.top_k, sampling.top_p
         self.filtered[row] = sampling.top_p < 1 or sampling.top_k < vocabulary
         self._set_ends(row, sampling.end_token_ids + sampling.stop_token_ids)
@@ -125,6 +129,15 @@ class Rows:
             return None
         return Filters(top_k=torch.from_numpy(self.top_k[:padded]), top_p=torch.from_numpy(self.top_p[:padded]))
 
+    def forks(self, *, padded: int) -> Forks | None:
+        """Where rows fork; None when none does."""
+        if np.isinf(self.fork_thresholds[: self.num_used]).all():
+            return None
+        return Forks(
+            thresholds=torch.from_numpy(self.fork_thresholds[:padded]),
+            temperatures=torch.from_numpy(self.fork_temperatures[:padded]),
+        )
+
     def append(self, tokens: Tensor, logprobs: Tensor) -> Iterator[int]:
         """Add one token to every used row; yields the rows that are now finished, last first."""
         used = self.num_used
@@ -152,6 +165,8 @@ class Rows:
             self.limits,
             self.seeds,
             self.temperatures,
+            self.fork_thresholds,
+            self.fork_temperatures,
             self.top_k,
             self.top_p,
             self.ends,

@@ -2,8 +2,8 @@
 
 The noise of a token depends on its completion's seed and its index in the completion and on nothing else; no generator
 is shared, so neighbours, pauses and order of arrival change nothing.  Log-probabilities are those of the distribution
-that is sampled from: after temperature, top-k and top-p (vLLM's `processed_logprobs`); greedy rows report
-temperature 1.
+that is sampled from: after temperature (the one chosen by entropy, where there are two), top-k and top-p (vLLM's
+`processed_logprobs`); greedy rows report temperature 1.
 
 R rows, V vocabulary.
 """
@@ -31,10 +31,29 @@ class Filters:
     top_p: Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forks:
+    """Where each row forks and at which temperature, [R] each; a row without forks has an infinite threshold."""
+
+    thresholds: Tensor
+    temperatures: Tensor
+
+
 def uniforms(seeds: Uint64s, indices: Uint64s) -> npt.NDArray[np.float64]:
     """One number in [0, 1) per (seed, token index), by two rounds of splitmix64 (Steele et al. 2014)."""
     mixed = _mix(_mix(seeds + _GOLDEN) ^ (indices * _GOLDEN + _GOLDEN))
     return (mixed >> np.uint64(64 - _BITS)).astype(np.float64) * 2.0**-_BITS
+
+
+def entropies(logits: Tensor) -> Tensor:
+    """[R] float64: -sum p ln p at temperature 1, in nats; an excluded token (-inf) adds nothing."""
+    shares = torch.softmax(logits, -1, dtype=torch.float64)
+    return -torch.xlogy(shares, shares).sum(-1)
+
+
+def temperatures_by_entropy(logits: Tensor, temperatures: Tensor, forks: Forks) -> Tensor:
+    """[R]: the fork's temperature strictly above its threshold, the row's own elsewhere (2506.01939 eq. 5)."""
+    return torch.where(entropies(logits) > forks.thresholds, forks.temperatures, temperatures)
 
 
 def sample(logits: Tensor, temperatures: Tensor, noise: Tensor, filters: Filters | None) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Decoder weights from a Hugging Face directory's safetensors, laid out for fast decoding.
 
-Query, key and value projections are fused, gate and up too, and the attention scale D^-0.5 is folded into the queries.
+Query, key and value projections are fused, gate and up too, which changes no bit of their results.
 Every tensor must be used and none may be missing: a weight that is silently ignored is a policy nobody trained.
 """
 
@@ -37,7 +37,7 @@ class Layer:
 
     attention_norm: Tensor
     qkv: Projection
-    """Heads in the order queries (scaled by D^-0.5 unless normed), keys, values."""
+    """Heads in the order queries, keys, values."""
     query_norm: Tensor | None
     key_norm: Tensor | None
     output: Projection
@@ -78,21 +78,14 @@ def _layer(tensors: _Tensors, prefix: str, architecture: Architecture) -> Layer:
     hidden, inner, size = architecture.hidden, architecture.intermediate, architecture.head_dim
     queries, keys = architecture.num_heads * size, architecture.num_kv_heads * size
     attention, mlp = f"{prefix}self_attn.", f"{prefix}mlp."
-    query_norm = tensors.take_if_there(f"{attention}q_norm.weight", size)
-    query = tensors.projection(f"{attention}q_proj", queries, hidden)
-    scale = size**-0.5
-    if query_norm is None:
-        query = _scaled(query, scale)
-    else:
-        query_norm = query_norm * scale
     return Layer(
         attention_norm=tensors.take(f"{prefix}input_layernorm.weight", hidden),
         qkv=_fused(
-            query,
+            tensors.projection(f"{attention}q_proj", queries, hidden),
             tensors.projection(f"{attention}k_proj", keys, hidden),
             tensors.projection(f"{attention}v_proj", keys, hidden),
         ),
-        query_norm=query_norm,
+        query_norm=tensors.take_if_there(f"{attention}q_norm.weight", size),
         key_norm=tensors.take_if_there(f"{attention}k_norm.weight", size),
         output=tensors.projection(f"{attention}o_proj", hidden, queries),
         mlp_norm=tensors.take(f"{prefix}post_attention_layernorm.weight", hidden),
@@ -101,11 +94,6 @@ def _layer(tensors: _Tensors, prefix: str, architecture: Architecture) -> Layer:
         ),
         down=tensors.projection(f"{mlp}down_proj", hidden, inner),
     )
-
-
-def _scaled(projection: Projection, scale: float) -> Projection:
-    bias = projection.bias
-    return Projection(weight=projection.weight * scale, bias=None if bias is None else bias * scale)
 
 
 def _fused(*parts: Projection) -> Projection:

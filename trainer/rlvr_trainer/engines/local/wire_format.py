@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
 
 from rlvr_trainer.engines.local.architecture import Architecture
-from rlvr_trainer.engines.local.requests import Choice, Request, Sampling
+from rlvr_trainer.engines.local.requests import Choice, Fork, Request, Sampling
 from rlvr_trainer.errors import InvalidInput
+
+
+class ForkingArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Temperatures by entropy, as `data.eval.forking` has them; they take the place of `temperature`."""
+
+    threshold: float
+    temperature: float
+    other_temperature: float
+
+
+class ExtraArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What vLLM leaves to plugins."""
+
+    forking: ForkingArguments | None = None
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +49,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """This and the two below only matter to a server with a tokenizer."""
     skip_special_tokens: bool = True
     output_kind: int = 2
+    extra_args: ExtraArguments | None = None
 
 
 class GenerateBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +72,12 @@ def parse_body(data: bytes, architecture: Architecture) -> tuple[Request, bool]:
     _check_tokens(body.token_ids, architecture)
     asked = body.sampling_params
     _check_ranges(asked)
+    forking = None if asked.extra_args is None else asked.extra_args.forking
     room = architecture.max_context - len(body.token_ids)
     sampling = Sampling(
         num_completions=asked.n,
-        temperature=asked.temperature,
+        temperature=asked.temperature if forking is None else forking.other_temperature,
+        fork=None if forking is None else Fork(threshold=forking.threshold, temperature=forking.temperature),
         top_p=asked.top_p,
         top_k=asked.top_k if asked.top_k > 0 else architecture.vocabulary,
         max_tokens=room if asked.max_tokens is None else min(asked.max_tokens, room),
@@ -89,6 +106,7 @@ def _check_ranges(asked: SamplingParams) -> None:
     rules: Iterable[tuple[str, Any, bool, str]] = (
         ("n", asked.n, asked.n >= 1, "at least 1"),
         ("temperature", asked.temperature, asked.temperature >= 0, "at least 0"),
+        *_forking_rules(asked.extra_args),
         ("top_p", asked.top_p, 0 < asked.top_p <= 1, "above 0 and at most 1"),
         ("top_k", asked.top_k, asked.top_k >= -1, "-1 or 0 (all tokens) or at least 1"),
         ("max_tokens", asked.max_tokens, asked.max_tokens is None or asked.max_tokens >= 1, "at least 1"),
@@ -96,6 +114,13 @@ def _check_ranges(asked: SamplingParams) -> None:
     broken = [f"{name} is {value}, but must be {rule}" for name, value, holds, rule in rules if not holds]
     if broken:
         raise InvalidInput(f"sampling_params: {'; '.join(broken)}.")
+
+
+def _forking_rules(extra: ExtraArguments | None) -> Iterator[tuple[str, Any, bool, str]]:
+    if extra is not None and extra.forking is not None:
+        for name in ("threshold", "temperature", "other_temperature"):
+            value = getattr(extra.forking, name)
+            yield f"extra_args.forking.{name}", value, value >= 0, "at least 0"
 
 
 class _Logprob(msgspec.Struct):

@@ -67,6 +67,7 @@ class Chart:
     dots: tuple[Box, ...] = ()
     bars: tuple[Box, ...] = ()
     hovers: tuple[Box, ...] = ()
+    x_name: str = "step"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +95,14 @@ def line_chart(
     if not everything:
         return None
     ticks = nice_ticks([y for _, y in everything])
-    frame = Frame(x=_span([x for x, _ in everything]), y=(ticks[0], ticks[-1]))
+    frame = Frame(x=span_of([x for x, _ in everything]), y=(ticks[0], ticks[-1]))
     return Chart(
         title=title,
         unit=unit,
-        summary=" ".join(_story(name, points) for name, points in {**series, **marks}.items()),
+        summary=" ".join(story(name, points) for name, points in {**series, **marks}.items()),
         legend=() if is_alone else (*series, *marks),
-        x_ticks=_step_ticks(frame),
-        y_ticks=tuple(Tick(at=frame.top(value), label=_short(value)) for value in ticks),
+        x_ticks=step_ticks(frame),
+        y_ticks=tuple(Tick(at=frame.top(value), label=short(value)) for value in ticks),
         paths=tuple(_path(points, frame, color) for color, points in enumerate(series.values())),
         dots=tuple(
             _dot(name, point, frame, len(series) + color)
@@ -109,27 +110,6 @@ def line_chart(
             for point in points
         ),
         hovers=_hovers(series, frame),
-    )
-
-
-def stacked_chart(title: str, *, unit: str, series: Mapping[str, Sequence[Point]]) -> Chart | None:
-    """One bar per step, split by series; None when there is nothing to draw."""
-    series = {name: bucketed(points) for name, points in series.items() if points}
-    columns = _columns(series)
-    if not columns:
-        return None
-    ticks = nice_ticks([0.0, *(sum(parts.values()) for parts in columns.values())])
-    frame = Frame(x=_padded(_span(list(columns))), y=(ticks[0], ticks[-1]))
-    return Chart(
-        title=title,
-        unit=unit,
-        summary=" ".join(_story(name, points) for name, points in series.items()),
-        legend=tuple(series),
-        x_ticks=_step_ticks(frame),
-        y_ticks=tuple(Tick(at=frame.top(value), label=_short(value)) for value in ticks),
-        bars=tuple(
-            box for x, parts in columns.items() for box in _stack(x, parts, frame, names=tuple(series), of=len(columns))
-        ),
     )
 
 
@@ -172,12 +152,12 @@ def _draw(points: Sequence[Point], frame: Frame) -> str:
 
 
 def _dot(name: str, point: Point, frame: Frame, color: int) -> Box:
-    tip = f"{name}, step {point[0]:g}: {_exact(point[1])}"
+    tip = f"{name}, step {point[0]:g}: {exact(point[1])}"
     return Box(x=frame.left(point[0]), y=frame.top(point[1]), width=0, height=0, color=color, tip=tip)
 
 
 def _hovers(series: Mapping[str, Sequence[Point]], frame: Frame) -> tuple[Box, ...]:
-    columns = _columns(series)
+    columns = columns_of(series)
     width = round((WIDTH - LEFT - RIGHT) / max(len(columns), 1), 2)
     return tuple(
         Box(
@@ -186,26 +166,13 @@ def _hovers(series: Mapping[str, Sequence[Point]], frame: Frame) -> tuple[Box, .
             width=width,
             height=HEIGHT - TOP - BOTTOM,
             color=0,
-            tip=f"step {x:g}\n" + "\n".join(f"{name}: {_exact(y)}" for name, y in parts.items()),
+            tip=f"step {x:g}\n" + "\n".join(f"{name}: {exact(y)}" for name, y in parts.items()),
         )
         for x, parts in columns.items()
     )
 
 
-def _stack(x: float, parts: Mapping[str, float], frame: Frame, *, names: Sequence[str], of: int) -> list[Box]:
-    width = round(max((WIDTH - LEFT - RIGHT) / (of + 1) * 0.8, 1.0), 2)
-    boxes, below = [], 0.0
-    for name, value in parts.items():
-        top, bottom = frame.top(below + value), frame.top(below)
-        tip = f"step {x:g}\n{name}: {_exact(value)}"
-        left = round(frame.left(x) - width / 2, 2)
-        box = Box(x=left, y=top, width=width, height=round(bottom - top, 2), color=names.index(name), tip=tip)
-        boxes.append(box)
-        below += value
-    return boxes
-
-
-def _columns(series: Mapping[str, Sequence[Point]]) -> dict[float, dict[str, float]]:
+def columns_of(series: Mapping[str, Sequence[Point]]) -> dict[float, dict[str, float]]:
     columns: dict[float, dict[str, float]] = {}
     for name, points in series.items():
         for x, y in points:
@@ -213,36 +180,36 @@ def _columns(series: Mapping[str, Sequence[Point]]) -> dict[float, dict[str, flo
     return dict(sorted(columns.items()))
 
 
-def _step_ticks(frame: Frame) -> tuple[Tick, ...]:
+def step_ticks(frame: Frame) -> tuple[Tick, ...]:
     low, high = frame.x
     whole = [value for value in nice_ticks(frame.x, wanted=5) if value == int(value) and low <= value <= high]
     return tuple(Tick(at=frame.left(value), label=f"{value:g}") for value in whole)
 
 
-def _story(name: str, points: Sequence[Point]) -> str:
+def story(name: str, points: Sequence[Point]) -> str:
     first, last = points[0], points[-1]
-    return f"{name}: {_exact(first[1])} at step {first[0]:g}, {_exact(last[1])} at step {last[0]:g}."
+    return f"{name}: {exact(first[1])} at step {first[0]:g}, {exact(last[1])} at step {last[0]:g}."
 
 
 def _share(value: float, span: Point) -> float:
     return (value - span[0]) / (span[1] - span[0])
 
 
-def _span(values: Sequence[float]) -> Point:
+def span_of(values: Sequence[float]) -> Point:
     low, high = min(values), max(values)
     return (low, high) if high > low else (low - 1, high + 1)
 
 
-def _padded(span: Point) -> Point:
+def padded(span: Point) -> Point:
     return span[0] - 0.5, span[1] + 0.5
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{suffix}"
     return f"{value:g}"
 
 
-def _exact(value: float) -> str:
+def exact(value: float) -> str:
     return f"{value:.4g}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,7 +128,4 @@ def _of_result(reports: tuple[StepReport, ...], result: Mapping[str, Any]) -> Re
 
 
 def _groups(state: CoordinatorState) -> dict[str, int]:
-    groups: Counter[str] = Counter()
-    for interval in state.ledger.intervals:
-        groups[interval.fate.value] += interval.end - interval.start
-    return dict(groups)
+    return {fate.value: number for fate, number in state.ledger.counts.items()}

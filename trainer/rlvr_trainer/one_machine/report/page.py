@@ -10,9 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 import yaml
@@ -21,35 +19,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rlvr_api import RLVRJob
 from rlvr_api.recipe import resolve
 from rlvr_trainer.one_machine.report import charts
-from rlvr_trainer.one_machine.report.charts import Chart, Point, line_chart, stacked_chart
+from rlvr_trainer.one_machine.report.closeup import NOTHING, CloseUp
+from rlvr_trainer.one_machine.report.figures import figures
 from rlvr_trainer.one_machine.report.history import Record
+from rlvr_trainer.one_machine.report.microscope import LEVELS
 from rlvr_trainer.one_machine.words import duration, figure
-from rlvr_trainer.samples import Evaluation, Fate, StepReport, Transcript
+from rlvr_trainer.samples import Evaluation, Fate, Transcript
 
 MAX_ANSWERS: Final = 12
-_INTERRUPTION: Final = 10.0
-"""A step that took so many times the median was interrupted, and is left out of the time chart."""
 _FATES: Final = {
     Fate.TRAINED.value: "trained",
     Fate.FLAT.value: "dropped: all completions right, or all wrong",
     Fate.ERROR.value: "dropped: a verdict is an error",
 }
-_LINES: Final[tuple[tuple[str, str, dict[str, str]], ...]] = (
-    ("Reward", "mean of the step's completions", {"reward": "reward_mean"}),
-    ("Completion length", "tokens", {"mean": "completion_tokens_mean", "longest": "completion_tokens_max"}),
-    ("Entropy", "nats per token", {"entropy": "entropy_nats"}),
-    ("Cut off by the token limit", "share of completions", {"truncated": "truncated_ratio"}),
-    ("Policy loss", "as minimised", {"loss": "loss"}),
-    ("Stopped by the trust region", "share of tokens", {"clip": "clipped_ratio", "dual clip": "dual_clipped_ratio"}),
-    (
-        "KL divergence",
-        "nats per token",
-        {"sampler to learner": "mismatch_kl_nats", "to the base model": "kl_reference_nats"},
-    ),
-    ("Gradient norm", "before clipping", {"norm": "gradient_norm"}),
-    ("Staleness", "steps behind the newest policy, at most", {"staleness": "staleness_steps_max"}),
-)
-"""Title, unit, and metrics by their name in the legend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +55,7 @@ class Answers:
     after: Transcript
 
 
-def render_page(job: RLVRJob, record: Record, heading: Heading) -> str:
+def render_page(job: RLVRJob, record: Record, heading: Heading, closeup: CloseUp = NOTHING) -> str:
     """The whole page."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -85,8 +67,10 @@ def render_page(job: RLVRJob, record: Record, heading: Heading) -> str:
         heading=heading,
         finished=time.strftime("%Y-%m-%d %H:%M", time.localtime(heading.finished_at)),
         tiles=tuple(tiles(job, record)),
-        figures=tuple(figures(job, record)),
+        figures=tuple(figures(record)),
         geometry=charts,
+        closeup=closeup,
+        levels=LEVELS,
         excerpt=excerpt,
         evaluations=record.evaluations,
         first=first,
@@ -136,46 +120,6 @@ def tiles(job: RLVRJob, record: Record) -> Iterator[tuple[str, str, str]]:
         yield "Training time", duration(record.wall_seconds), "in committed steps"
 
 
-def figures(job: RLVRJob, record: Record) -> Iterator[Chart]:
-    """Every chart that has something to show."""
-    yield from _present(
-        line_chart(
-            "Accuracy",
-            unit="share correct",
-            series={"training": _series(record.reports, "accuracy_ratio")},
-            marks={"held-out": [(float(found.step), found.accuracy) for found in record.evaluations]},
-        )
-    )
-    for title, unit, metrics in _LINES:
-        series = {name: _series(record.reports, metric) for name, metric in metrics.items()}
-        if any(y != 0 for points in series.values() for _, y in points):
-            yield from _present(line_chart(title, unit=unit, series=series))
-    split = time_split(record.reports, group_size=job.spec.training.group_size)
-    yield from _present(stacked_chart("Time per step", unit="seconds", series=split))
-
-
-def time_split(reports: Sequence[StepReport], *, group_size: int) -> dict[str, list[Point]]:
-    """Seconds of each step but the first: in the learner, and everything else.
-
-    The learner's share is its tokens over its speed; the total is the time between two reports.
-    """
-    learner: dict[int, float] = {}
-    total: dict[int, float] = {}
-    for before, after in pairwise(reports):
-        speed = after.metrics.get("rlvr_learner_train_tokens_per_second")
-        length = after.metrics.get("rlvr_learner_completion_tokens_mean")
-        if speed and length and after.step == before.step + 1:
-            num_completions = group_size * sum(end - start for start, end in after.trained)
-            learner[after.step] = num_completions * length / speed
-            total[after.step] = after.finished_at - before.finished_at
-    usual = _INTERRUPTION * median(total.values()) if total else 0.0
-    steps = [step for step in total if total[step] <= usual]
-    return {
-        "learner": [(float(step), min(learner[step], total[step])) for step in steps],
-        "sampling, judging, policy update": [(float(step), max(0.0, total[step] - learner[step])) for step in steps],
-    }
-
-
 def recipe_rows(job: RLVRJob) -> Iterator[tuple[str, str, str]]:
     """Every number of the resolved algorithm: path, value, source."""
     recipe = resolve(job.spec.algorithm)
@@ -191,13 +135,3 @@ def excerpt(text: str, *, length: int = 600) -> str:
 
 def _at(document: Mapping[str, Any], path: str) -> Any:
     return reduce(lambda branch, key: branch[key], path.split("."), document)
-
-
-def _series(reports: Sequence[StepReport], metric: str) -> list[Point]:
-    name = f"rlvr_learner_{metric}"
-    return [(float(report.step), report.metrics[name]) for report in reports if name in report.metrics]
-
-
-def _present(chart: Chart | None) -> Iterator[Chart]:
-    if chart is not None:
-        yield chart
