@@ -1,6 +1,6 @@
 """A gang in a real Kueue: let in whole, kept out whole, preempted whole, let in again.
 
-Needs a cluster with Kueue and kwok, named by RLVR_TEST_KUBECONFIG.  The pods live on a fake node; when they are gone,
+Needs a cluster with Kueue and kwok, named by RLVR_TEST_KUEUE_KUBECONFIG.  The pods live on a fake node; when they are gone,
 the test says what a kubelet would say about their end.
 """
 
@@ -30,12 +30,12 @@ SECONDS = 30.0
 @pytest.fixture(scope="module")
 def cluster() -> Cluster:
     """The given cluster, with room on a fake node and a high priority."""
-    given = os.environ.get("RLVR_TEST_KUBECONFIG")
+    given = os.environ.get("RLVR_TEST_KUEUE_KUBECONFIG")
     if not given:
-        pytest.skip("no Kueue: set RLVR_TEST_KUBECONFIG to a cluster with Kueue and kwok")
+        pytest.skip("no Kueue: set RLVR_TEST_KUEUE_KUBECONFIG to a cluster with Kueue and kwok")
     found = Cluster(kubeconfig=Path(given), kubectl_path=shutil.which("kubectl") or "kubectl")
     if not set(APIS).intersection(found.kubectl("api-versions").split()):
-        pytest.skip("no Kueue in the cluster of RLVR_TEST_KUBECONFIG: install it, with its pod integration")
+        pytest.skip("no Kueue in the cluster of RLVR_TEST_KUEUE_KUBECONFIG: install it, with its pod integration")
     room = {"cpu": "100", "memory": "1Ti", "pods": "1000"}
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
     node["metadata"] |= {"annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"kubernetes.io/hostname": NODE}}  # type: ignore[operator]

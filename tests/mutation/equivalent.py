@@ -29,6 +29,14 @@ EQUIVALENT: Final[dict[tuple[str, str, str, str], str]] = {
         "candidate < longest",
         "candidate <= longest",
     ): "a candidate as long as the longest answer is returned as that",
+    ("ranking", "_TOKEN_BITS: Final = 32", "32", "33"): "any number of bits that counts the tokens of a row will do",
+    (
+        "ranking",
+        "for low_bit in range(bits - _DIGIT_BITS, -1, -_DIGIT_BITS):",
+        "1",
+        "2",
+    ): "steps of 16 from a multiple of 16 meet neither",
+    ("ranking", "if wanted <= 0:", "wanted <= 0", "wanted < 0"): "a search for place -1 finds nothing either",
     (
         "objective",
         "return torch.where(tokens.mask_MT, values_MT, 0.0)",

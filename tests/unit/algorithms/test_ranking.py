@@ -113,3 +113,10 @@ def test_among_equals_an_earlier_row_wins_over_an_earlier_token() -> None:
         [False, False, False],
         [True, True, False],
     ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_minus_zero_is_zero(dtype: torch.dtype) -> None:
+    values_BT = torch.tensor([[0.0, -0.0]], dtype=dtype)
+
+    assert first_in_order(values_BT, torch.ones(1, 2, dtype=torch.bool), count=1).tolist() == [[True, False]]

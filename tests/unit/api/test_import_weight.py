@@ -13,11 +13,13 @@ def test_importing_the_api_loads_nothing_heavy() -> None:
     assert printed.split() == []
 
 
-def test_the_api_is_imported_in_a_moment() -> None:
-    code = "import time; start = time.process_time(); import rlvr_api; print(time.process_time() - start)"
+def test_importing_the_api_takes_about_as_long_as_importing_pydantic() -> None:
+    """Typically 1.1 times as long; as a ratio in one process, a busy machine does not matter."""
+    clock = "time.process_time()"
+    code = f"import time; a = {clock}; import pydantic.main; b = {clock}; import rlvr_api; print(({clock} - b) / (b - a))"
 
-    seconds = min(
+    ratio = min(
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(3)
     )
-    assert seconds < 0.4, f"{seconds:.2f} s of processor time; it was 0.22 s on a slow core"
+    assert ratio < 2.5, f"{ratio:.2f} times as long"

@@ -47,13 +47,13 @@ def first_in_order(values_BT: Tensor, mask_BT: Tensor, *, count: int, of: Share 
     Among equals at the edge the first ones by row of the step, then by place in the row.  Exactly `count` in all, or
     every masked one where there are fewer.
     """
-    keys_N, num_values = _sortable(values_BT[mask_BT]), of.total(mask_BT.sum())
-    if count <= 0 or num_values == 0:
+    keys_N, wanted = _sortable(values_BT[mask_BT]), min(count, of.total(mask_BT.sum()))
+    if wanted <= 0:
         return torch.zeros_like(mask_BT)
-    (edge,), (before,) = _search(keys_N, [min(count, num_values) - 1], bits=_bits(values_BT), of=of)
+    (edge,), (before,) = _search(keys_N, [wanted - 1], bits=_bits(values_BT), of=of)
     tied_N = keys_N == edge
     places_N = _places(mask_BT, of)
-    (last,), _ = _search(places_N[tied_N], [min(count, num_values) - before - 1], bits=64, of=of)
+    (last,), _ = _search(places_N[tied_N], [wanted - before - 1], bits=64, of=of)
     return torch.zeros_like(mask_BT).masked_scatter(mask_BT, (keys_N < edge) | (tied_N & (places_N <= last)))
 
 
