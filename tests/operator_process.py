@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kubernetes_server import Cluster, wait_until
+from kubernetes_server import Cluster, ControlPlane, wait_until
 from object_store import free_ports
 
 NAMESPACE: Final = "rlvr-system"
@@ -111,6 +111,7 @@ def start_operator(cluster: Cluster, log: Path, **settings: Any) -> OperatorProc
             env={**os.environ, **environment, "KUBECONFIG": str(cluster.kubeconfig)},
             stdout=lines,
             stderr=lines,
+            process_group=cluster.group if isinstance(cluster, ControlPlane) else None,  # ends with it, however
         )
     return OperatorProcess(process, port, log)
 

@@ -1,10 +1,10 @@
 """What every method at once costs over plain DAPO: one training step of the example job, in the same process, in turn.
 
 `composed` is DAPO with the 80/20 mask, Archer's two trust regions and KL, MGPO's emphasis and Laser-D's targets.  Both
-have two updates, so that both look at the batch first, and a reference that both score, though DAPO hardly uses it: what
-is left is the methods' own work.  It is measured as the difference of two steps over a model that costs nothing, and
-`overhead` is its share of DAPO's step with the real model; `stepRatio` compares whole steps with the real model, whose
-time varies by more than that difference.  A single update without entropies needs no look: `look` is that pass's share.
+have two updates, so that both look at the batch first, and a reference that both score: what is left is the methods'
+own work.  It is measured as the difference of two steps over a model that costs nothing, and `overhead` is its share of
+DAPO's step with the real model; `stepRatio` compares whole steps with the real model, whose time varies by more than
+that difference.  A single update without entropies needs no look: `look` is that pass's share of the step.
 Times are processor seconds of one thread, so that neighbours on the machine count little; figures are medians.
 
 `thresholds` is the exact selection among more than 2^24 tokens.  The last line is one JSON object; exit status 1 where
@@ -92,7 +92,7 @@ class Costless:
     """A model that knows every token's log-probability and entropy at once."""
 
     noise: Tensor
-    device: torch.device = torch.device("cpu")
+    device: torch.device
     num_bytes: int = 0
 
     def statistics(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
@@ -114,7 +114,7 @@ class Costless:
 
 
 def without_model(method: Method) -> Method:
-    backend = Costless(torch.rand(2, 8192, generator=torch.Generator().manual_seed(0)))
+    backend = Costless(torch.rand(2, 8192, generator=torch.Generator().manual_seed(0)), torch.device("cpu"))
     return replace(method, backend=backend, reference=backend if method.reference is not None else None)
 
 
@@ -128,7 +128,7 @@ def compare(plain: Method, composed: Method, facts: StepFacts, *, pairs: int) ->
     whole, whole_composed = medians([plain, composed], facts, pairs=pairs)
     own, own_composed = medians([without_model(plain), without_model(composed)], facts, pairs=4 * pairs)
     single, looked = medians(
-        [plain, replace(plain, recipe=replace(plain.recipe, needs_entropy=True))], facts, pairs=pairs, minibatches=1
+        [plain, replace(plain, recipe=replace(plain.recipe, has_classes=True))], facts, pairs=pairs, minibatches=1
     )
     return {
         "overhead": round((own_composed - own) / whole, 4),
