@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rlvr_operator.cluster.cache import Key
 from rlvr_operator.cluster.executor import Caches, Executor, JobHeld
@@ -15,9 +16,11 @@ from rlvr_operator.metrics import Board
 from rlvr_operator.observed import Observed, Refusal
 from rlvr_operator.plan import Plan
 from rlvr_operator.progress import Coordinators
-from rlvr_operator.workqueue import WorkQueue
+from rlvr_operator.workqueue import LAST_RETRY_SECONDS, WorkQueue
 
 log = logging.getLogger(__name__)
+PASSING_SECONDS: Final = 5.0
+"""What is not the job's own fault (an old copy, a server that is away) does not make it wait longer and longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,7 @@ class Controller:
             await self.look(key)
         except (Conflict, Missing, Unavailable, LeadershipLost) as error:
             log.debug("%s/%s: %s", *key, error)
-            self._fail(key, error)
+            self._fail(key, error, ceiling=PASSING_SECONDS)
         except ApiError as error:
             log.warning("%s/%s: the API server refused: %s", *key, error)
             self._fail(key, error)
@@ -124,6 +127,6 @@ class Controller:
             log.exception("%s/%s: looking at it failed; trying again later", *key)
             self._fail(key, error)
 
-    def _fail(self, key: Key, error: Exception) -> None:
+    def _fail(self, key: Key, error: Exception, *, ceiling: float = LAST_RETRY_SECONDS) -> None:
         self._board.add("rlvr_operator_reconcile_errors_total", kind=type(error).__name__)
-        self._queue.retry(key)
+        self._queue.retry(key, ceiling=ceiling)

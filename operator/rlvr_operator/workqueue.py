@@ -60,10 +60,10 @@ class WorkQueue(Generic[K]):
         """Time alone could change the answer; an earlier appointment stands."""
         self._schedule(key, self._clock() + seconds)
 
-    def retry(self, key: K) -> None:
-        """Looking at the key went wrong."""
+    def retry(self, key: K, *, ceiling: float = LAST_RETRY_SECONDS) -> None:
+        """Looking at the key went wrong; no later than `ceiling` seconds, give or take, it is tried again."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        self._schedule(key, self._clock() + retry_delay(failures) * self._jitter())
+        self._schedule(key, self._clock() + min(retry_delay(failures), ceiling) * self._jitter())
 
     def succeed(self, key: K) -> None:
         """The next failure is the first."""

@@ -121,6 +121,16 @@ async def test_failures_are_tried_again_later_and_later_until_one_succeeds() -> 
     assert len(queue) == 1
 
 
+async def test_a_passing_trouble_does_not_make_a_key_wait_longer_and_longer() -> None:
+    clock = Clock()
+    queue = a_queue(clock)
+    for _ in range(20):
+        queue.retry("a", ceiling=5.0)
+        clock.turn(5.0)
+
+        assert await taken(queue) == ["a"]
+
+
 def test_the_back_off_doubles_from_half_a_second_and_never_exceeds_five_minutes() -> None:
     assert [retry_delay(failures) for failures in (1, 2, 3, 10, 11, 10_000)] == [0.5, 1.0, 2.0, 256.0, 300.0, 300.0]
 
