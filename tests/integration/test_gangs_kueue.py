@@ -1,7 +1,7 @@
 """A gang in a real Kueue: let in whole, kept out whole, preempted whole, let in again.
 
-Needs a cluster with Kueue and kwok, named by RLVR_TEST_KUEUE_KUBECONFIG.  The pods live on a fake node; when they are gone,
-the test says what a kubelet would say about their end.
+Needs a cluster with Kueue and kwok, named by RLVR_TEST_KUEUE_KUBECONFIG.  The pods live on a fake node; when they are
+gone, the test says what a kubelet would say about their end.
 """
 
 import json
