@@ -85,10 +85,12 @@ class FakeClient:
         self._guard(known, body.get("metadata", {}))
         return self.hold(_merged(known, body))
 
-    async def delete(self, resource: Resource, name: str, *, namespace: str, uid: str, grace: int | None = None) -> Raw:
+    async def delete(
+        self, resource: Resource, name: str, *, namespace: str, uid: str = "", grace: int | None = None
+    ) -> Raw:
         self._note(f"DELETE {resource.kind}/{name}" + ("" if grace is None else f" in {grace} s"))
         known = self._find(resource, namespace, name)
-        self._guard(known, {"uid": uid})
+        self._guard(known, {"uid": uid} if uid else {})
         known["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
         return self.hold(known)
 

@@ -35,7 +35,7 @@ def assembled(facts: Facts, intent: Intent, kit: Kit) -> Plan:
     return Plan(
         finalizer=intent.finalizer,
         delete_pods=tuple(_once((*forced(facts), *intent.delete))),
-        delete_children=tuple(_unwanted(facts, wanted)) + _gang(facts, intent),
+        delete_children=tuple(_unwanted(facts, wanted)) + _gang(facts, intent, kit),
         apply=tuple(child for child in wanted if _differs(facts, child)),
         create=tuple(pod(facts.job, kit, member) for member in intent.create),
         status=new if is_news else None,
@@ -63,9 +63,9 @@ def _unwanted(facts: Facts, wanted: tuple[Manifest, ...]) -> Iterator[ChildDelet
             yield ChildDeletion(kind=kind, name=name)
 
 
-def _gang(facts: Facts, intent: Intent) -> tuple[ChildDeletion, ...]:
+def _gang(facts: Facts, intent: Intent, kit: Kit) -> tuple[ChildDeletion, ...]:
     """What a gang scheduler made for the job, once that is over."""
-    return gang_remains(facts.job) if intent.lets_gang_go and facts.job.spec is not None else ()
+    return gang_remains(facts.job, kit) if intent.lets_gang_go and facts.job.spec is not None else ()
 
 
 def _news(old: RLVRJobStatus, new: RLVRJobStatus) -> Iterator[Event]:

@@ -28,10 +28,12 @@ class PodDeletion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildDeletion:
-    """One applied child that is no longer wanted."""
+    """One child apart from pods that is no longer wanted."""
 
     kind: str
     name: str
+    api_version: str = ""
+    """Of a kind that others make for the job; empty for what the operator applies itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,8 @@ def conditions(cluster: Cluster, job: JobSeen) -> dict[str, dict[str, Any]]:
 
 def let_go(cluster: Cluster, job: JobSeen) -> None:
     """What the operator deletes when nothing of the job is to run any more."""
-    for remains in gang_remains(job):
+    api = next(api for api in APIS if api in cluster.kubectl("api-versions").split())
+    for remains in gang_remains(job, replace(KIT, gang_apis=frozenset({api}))):
         cluster.kubectl("delete", f"{remains.kind.lower()}s.kueue.x-k8s.io", remains.name, "-n", job.namespace)
 
 

@@ -182,10 +182,13 @@ class Client:
             Request(verb="PUT", resource=resource, path=path, body=manifest, query={"fieldManager": MANAGER})
         )
 
-    async def delete(self, resource: Resource, name: str, *, namespace: str, uid: str, grace: int | None = None) -> Raw:
-        """The incarnation `uid` on its way out, or the server's word that it is gone."""
+    async def delete(
+        self, resource: Resource, name: str, *, namespace: str, uid: str = "", grace: int | None = None
+    ) -> Raw:
+        """The incarnation `uid` (empty: whichever there is) on its way out, or the server's word that it is gone."""
         options: Raw = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        options["preconditions"] = {"uid": uid}
+        if uid:
+            options["preconditions"] = {"uid": uid}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
         path = resource.path(namespace, name)

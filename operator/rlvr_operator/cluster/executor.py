@@ -131,6 +131,11 @@ class Executor:
         self._caches.children[resource_of(child)].note(applied)
 
     async def _delete_child(self, job: JobSeen, child: ChildDeletion) -> None:
+        if child.api_version:
+            resource = Resource(child.api_version, child.kind)
+            with contextlib.suppress(Missing):
+                await self._client.delete(resource, child.name, namespace=job.namespace)
+            return
         key = Key(job.namespace, job.name)
         for resource, cache in self._caches.children.items():
             entry = cache.find(key, child.name) if resource.kind == child.kind else None

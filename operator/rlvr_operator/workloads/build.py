@@ -63,9 +63,11 @@ def gang_problem(job: JobSeen, kit: Kit) -> str | None:
     )
 
 
-def gang_remains(job: JobSeen) -> tuple[ChildDeletion, ...]:
+def gang_remains(job: JobSeen, kit: Kit) -> tuple[ChildDeletion, ...]:
     """What to delete once no pod of the job is to run any more, so that ended pods are let go."""
-    return adapter_of(job).remains(gang_of(job))
+    adapter = adapter_of(job)
+    served = next((api for api in adapter.apis if api in kit.gang_apis), None)
+    return adapter.remains(gang_of(job), served) if served else ()
 
 
 def _metadata(template: Mapping[str, Any], job: JobSeen, member: Member) -> dict[str, Any]:

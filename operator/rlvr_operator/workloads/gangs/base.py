@@ -29,7 +29,7 @@ def _no_marks(_gang: Gang) -> dict[str, Any]:
     return {}
 
 
-def _no_remains(_gang: Gang) -> tuple[ChildDeletion, ...]:
+def _no_remains(_gang: Gang, _api: str) -> tuple[ChildDeletion, ...]:
     return ()
 
 
@@ -45,4 +45,5 @@ class Adapter:
     """Merged into a pod of the gang."""
     beside: Callable[[Gang], dict[str, Any]] = _no_marks
     """Merged into any other pod of the job."""
-    remains: Callable[[Gang], tuple[ChildDeletion, ...]] = _no_remains
+    remains: Callable[[Gang, str], tuple[ChildDeletion, ...]] = _no_remains
+    """What the scheduler made for the gang, in the group/version that the cluster serves."""

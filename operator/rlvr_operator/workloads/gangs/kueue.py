@@ -27,8 +27,8 @@ def _grouped(gang: Gang) -> dict[str, Any]:
     return {"metadata": {"labels": labels, "annotations": {TOTAL: str(gang.size)}}}
 
 
-def _workload(gang: Gang) -> tuple[ChildDeletion, ...]:
-    return (ChildDeletion(kind="Workload", name=gang.name),)
+def _workload(gang: Gang, api: str) -> tuple[ChildDeletion, ...]:
+    return (ChildDeletion(kind="Workload", name=gang.name, api_version=api),)
 
 
 KUEUE: Final = Adapter(apis=APIS, way_out="install Kueue", inside=_grouped, beside=queued, remains=_workload)

@@ -10,7 +10,7 @@ from workload_builders import KIT
 
 KUEUE = replace(KIT, gang_apis=frozenset({"kueue.x-k8s.io/v1beta1"}))
 QUEUED = {"gang": "kueue", "queueName": "team-a"}
-WORKLOAD = ChildDeletion(kind="Workload", name="sums-job-uid")
+WORKLOAD = ChildDeletion(kind="Workload", name="sums-job-uid", api_version="kueue.x-k8s.io/v1beta1")
 
 
 def a_remnant(role: Role, *, attempt: int = 0) -> PodSeen:

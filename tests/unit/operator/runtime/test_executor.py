@@ -193,3 +193,17 @@ def test_a_difference_turns_the_old_into_the_new() -> None:
 
     assert difference(old, new) == {"b": {"c": 2, "d": [2]}, "gone": None, "new": {"y": 1}}
     assert difference(new, new) == {}
+
+
+async def test_what_others_made_for_the_job_is_deleted_by_its_name_and_may_be_gone_already() -> None:
+    world = World()
+    workload = ChildDeletion(kind="Workload", name="sums-job-uid", api_version="kueue.x-k8s.io/v1beta1")
+    raw = {"apiVersion": workload.api_version, "kind": "Workload"}
+    world.server.hold(raw | {"metadata": {"name": workload.name, "namespace": "research", "uid": "kueues"}})
+
+    first = await world.executor.carry_out(world.job, Plan(delete_children=(workload,)))
+    assert "deletionTimestamp" in world.stored("Workload", workload.name)["metadata"]
+
+    del world.server.objects["Workload", "research", workload.name]
+    again = await world.executor.carry_out(world.job, Plan(delete_children=(workload,)))
+    assert first == again == ()

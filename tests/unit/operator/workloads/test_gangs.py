@@ -154,8 +154,11 @@ def test_discovery_looks_for_every_api_that_a_gang_may_need() -> None:
 
 
 def test_only_kueue_holds_on_to_ended_pods() -> None:
-    assert gang_remains(a_gang_job("kueue")) == (ChildDeletion(kind="Workload", name=NAME),)
-    assert all(gang_remains(a_gang_job(gang)) == () for gang in (*APIS, "none") if gang != "kueue")
+    kit = replace(KIT, gang_apis=GANG_APIS - {"kueue.x-k8s.io/v1beta2"})
+
+    workload = ChildDeletion(kind="Workload", name=NAME, api_version="kueue.x-k8s.io/v1beta1")
+    assert gang_remains(a_gang_job("kueue"), kit) == (workload,)
+    assert all(gang_remains(a_gang_job(gang), kit) == () for gang in (*APIS, "none") if gang != "kueue")
 
 
 def test_a_new_attempt_and_a_replacement_belong_to_the_same_gang() -> None:
