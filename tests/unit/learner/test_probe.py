@@ -10,7 +10,7 @@ from learning import a_backend, a_dealing, a_model_folder, a_recipe, random_fact
 from rlvr_trainer.learner.backends.local import LocalBackend
 from rlvr_trainer.learner.batching import build_batch
 from rlvr_trainer.learner.microbatches import plan_step
-from rlvr_trainer.learner.probe import Probe, load_probe, overlap_with_base, probe_of, save_probe
+from rlvr_trainer.learner.probe import Probe, load_probe, overlap_with_base, probe_of, save_probe, spread
 from rlvr_trainer.learner.step import Method, prepare
 
 FACTS = random_facts(1, num_groups=12)
@@ -27,8 +27,14 @@ def test_a_probe_is_a_few_completions_and_their_most_uncertain_fifth(model_folde
     probe = a_probe(a_backend(model_folder))
 
     num_tokens = int(probe.completion_lengths_B.sum())
-    assert len(probe.tokens_BS) == 16
+    assert len(probe.tokens_BS) == 32
     assert int(probe.uncertain_BT.sum()) == int(num_tokens * 0.2 + 0.9999)
+
+
+def test_a_probe_takes_its_completions_from_as_many_prompts_as_it_can() -> None:
+    assert spread(256, 32) == list(range(0, 256, 8))
+    assert spread(48, 32)[:5] == [0, 1, 3, 4, 6]
+    assert spread(5, 32) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("token_budget", [1, 100, 100_000])

@@ -23,7 +23,7 @@ from rlvr_trainer.learner.batching import Batch
 from rlvr_trainer.learner.microbatches import plan_passes
 from rlvr_trainer.learner.step import Stage, look
 
-_ROWS: Final = 16
+_ROWS: Final = 32
 _SHARE: Final = 0.2
 
 
@@ -51,15 +51,20 @@ class Probe:
 
 
 def probe_of(stage: Stage) -> Probe:
-    """Rows of the run's first step; by now the stage knows their entropies."""
+    """Rows of the run's first step, from as many prompts as can be; by now the stage knows their entropies."""
     batch = stage.batch
-    mask_BT = batch.mask_BT[:_ROWS]
+    rows = spread(len(batch.tokens_BS), _ROWS)
     return Probe(
-        tokens_BS=batch.tokens_BS[:_ROWS].cpu(),
-        prompt_lengths_B=batch.prompt_lengths_B[:_ROWS].cpu(),
-        completion_lengths_B=batch.completion_lengths_B[:_ROWS].cpu(),
-        uncertain_BT=top_share(stage.start.entropy_BT[:_ROWS], mask_BT, share=_SHARE).cpu(),
+        tokens_BS=batch.tokens_BS[rows].cpu(),
+        prompt_lengths_B=batch.prompt_lengths_B[rows].cpu(),
+        completion_lengths_B=batch.completion_lengths_B[rows].cpu(),
+        uncertain_BT=top_share(stage.start.entropy_BT[rows], batch.mask_BT[rows], share=_SHARE).cpu(),
     )
+
+
+def spread(num_rows: int, most: int) -> list[int]:
+    """At most `most` of the rows, evenly: neighbours answer the same prompt, often in the same words."""
+    return [index * num_rows // most for index in range(most)] if num_rows > most else list(range(num_rows))
 
 
 def overlap_with_base(probe: Probe, policy: Backend, *, token_budget: int) -> float:
