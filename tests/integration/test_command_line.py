@@ -71,18 +71,18 @@ def test_a_setting_is_part_of_the_manifest(tmp_path: Path, capsys: Capture) -> N
     assert "-5" in said
 
 
-def test_everything_wrong_with_model_learner_and_algorithm_is_said_at_once(tmp_path: Path, capsys: Capture) -> None:
+def test_everything_wrong_with_model_learner_and_verifier_is_said_at_once(tmp_path: Path, capsys: Capture) -> None:
     manifest = a_manifest(
         tmp_path,
         model={"path": "/nowhere/model"},
         learner={"backend": {"deepspeed": {}}},
-        algorithm={"preset": "laserD", "lengthReward": {"laserD": {"lowestTokens": 16}}},
+        reward={"verifiers": [{"code": {}}]},
     )
 
     assert main(["validate", manifest]) == 64
 
     said = capsys.readouterr().err
-    assert [word for word in ("/nowhere/model", "deepspeed", "laserD") if word not in said] == []
+    assert [word for word in ("/nowhere/model", "deepspeed", "code") if word not in said] == []
 
 
 def test_a_run_with_an_engine_that_is_not_here_is_refused_with_the_way_out(tmp_path: Path, capsys: Capture) -> None:
