@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from rlvr_api import RLVRJobStatus, contract
 from rlvr_operator.cluster.cache import Cache, Key
@@ -24,6 +24,8 @@ from rlvr_operator.observed import JobSeen, PodSeen, Refusal
 from rlvr_operator.plan import ChildDeletion, Event, Manifest, Plan, PodDeletion
 
 log = logging.getLogger(__name__)
+_NEWS_SECONDS: Final = 5.0
+"""A job heard of so lately need not be asked for before something is made for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Executor:
 
     async def carry_out(self, job: JobHeld, plan: Plan) -> tuple[Refusal, ...]:
         """What was refused; raises when the server cannot be used or the job has changed meanwhile."""
+        if plan.apply or plan.create:
+            await self._confirm(job.seen)
         if plan.finalizer == "add":
             job = await self._set_finalizers(job, (*job.seen.finalizers, contract.FINALIZER))
         refusals = [
@@ -89,6 +93,20 @@ class Executor:
         if plan.delete_job:
             await self._delete_job(job.seen)
         return tuple(refusals)
+
+    async def _confirm(self, job: JobSeen) -> None:
+        """Missing when the job is gone although no watch said so: nothing is made for a ghost."""
+        key = Key(job.namespace, job.name)
+        entry = self._caches.jobs.find(key, job.name)
+        if entry is not None and time.monotonic() - entry.seen_at < _NEWS_SECONDS:
+            return
+        try:
+            self._caches.jobs.note(found := await self._client.get(JOBS, job.name, namespace=job.namespace))
+        except Missing:
+            self._caches.jobs.forget(key, job.name, uid=job.uid)
+            raise
+        if found["metadata"]["uid"] != job.uid:
+            raise Conflict(f"RLVRJob {job.name} is another one of that name by now.", code=409)
 
     async def _each(self, writes: Mapping[str, Coroutine[Any, Any, None]]) -> list[Refusal]:
         """Make all writes, then raise what keeps us from writing at all; refusals are returned."""

@@ -1,5 +1,8 @@
 """Plans are carried out in their order; refusals are told, not raised; the status is guarded."""
 
+import dataclasses
+import time
+
 import pytest
 
 from rlvr_api import RLVRJobStatus, contract
@@ -207,3 +210,16 @@ async def test_what_others_made_for_the_job_is_deleted_by_its_name_and_may_be_go
     del world.server.objects["Workload", "research", workload.name]
     again = await world.executor.carry_out(world.job, Plan(delete_children=(workload,)))
     assert first == again == ()
+
+
+async def test_nothing_is_made_for_a_job_that_is_gone_although_no_watch_said_so() -> None:
+    world = World()
+    job = world.job
+    del world.server.objects[contract.KIND, "research", "sums"]
+    old = dataclasses.replace(world.caches.jobs.find(SUMS, "sums"), seen_at=time.monotonic() - 60)  # type: ignore[type-var]
+    world.caches.jobs._jobs[SUMS]["sums"] = old
+
+    with pytest.raises(Missing):
+        await world.executor.carry_out(job, Plan(create=(a_raw_pod("sums-learner-0-a0"),)))
+    assert ("Pod", "research", "sums-learner-0-a0") not in world.server.objects
+    assert world.caches.jobs.find(SUMS, "sums") is None
