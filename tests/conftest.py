@@ -7,9 +7,15 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 GPU_WORD = "GPU"
 pytest_plugins = ("object_store", "kubernetes_server")
+
+
+# A slow machine is no counter-example.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(wrapper=True)
