@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from rlvr_api import Progress, RLVRJobSpec, RLVRJobStatus
 from rlvr_api.contract import DEFAULT_MANAGER
 
 Role = Literal["learner", "rollout", "reward"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 
 

@@ -11,7 +11,7 @@ from rlvr_operator.lifecycle.admission import is_queued
 from rlvr_operator.lifecycle.facts import Facts
 from rlvr_operator.lifecycle.intent import Ending, Intent
 from rlvr_operator.lifecycle.replacement import has_failed
-from rlvr_operator.observed import ProgressSeen, Role
+from rlvr_operator.observed import ROLES, ProgressSeen, Role
 from rlvr_operator.timestamps import rfc3339, rfc3339_or_none, unix
 
 PROGRESS_SECONDS: Final = 20.0
@@ -91,15 +91,12 @@ def _attempt(facts: Facts) -> AttemptStatus:
     """The present attempt, with the moments that it has reached."""
     attempt, learners = facts.attempt, facts.learners
     has_started = len(learners) >= facts.wanted("learner") and all(pod.is_placed for pod in learners)
-    is_running = all(facts.ready(role) >= facts.needed(role) for role in _ROLES)
+    is_running = all(facts.ready(role) >= facts.needed(role) for role in ROLES)
     started = rfc3339(facts.now) if has_started else None
     running = rfc3339(facts.now) if is_running else None
     return attempt.model_copy(
         update={"started_at": attempt.started_at or started, "running_at": attempt.running_at or running}
     )
-
-
-_ROLES: Final[tuple[Role, ...]] = ("learner", "rollout", "reward")
 
 
 def _clock(facts: Facts) -> dict[str, Any]:

@@ -70,7 +70,8 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     def forget(self, key: K) -> None:
-        """The key will not come back."""
+        """The key will not come back; who works on it need not give it back."""
+        self._working.discard(key)
         for known in (self._due, self._rung, self._failures, self._looked_at):
             known.pop(key, None)
 
@@ -87,6 +88,8 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """Give a key back; when it was rung for meanwhile, it comes again after `settle` seconds."""
+        if key not in self._working:
+            return
         now = self._clock()
         self._working.discard(key)
         self._looked_at[key] = now

@@ -1,6 +1,6 @@
 """The operator as a process against a real API server: its job, its replicas, and every way to lose the server.
 
-Times are short here (`QUICK`); docs/performance.md has the figures with the default ones.
+Times are short here (`QUICK`), so that an outage takes seconds.
 """
 
 import json

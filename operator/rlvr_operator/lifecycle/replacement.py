@@ -128,7 +128,7 @@ def _replaced(facts: Facts, pod: PodSeen, former: tuple[PodDeletion, ...]) -> Ch
 
 def replacement_times(facts: Facts) -> Iterator[float]:
     """When back-offs end."""
-    return (replace_at(pod) for role in ROLES for pod in facts.pods_of(role) if has_failed(pod))
+    return (replace_at(pod) for role in REPLACED_ROLES for pod in facts.pods_of(role) if has_failed(pod))
 
 
-ROLES: Final[tuple[Role, ...]] = ("rollout", "reward")
+REPLACED_ROLES: Final[tuple[Role, ...]] = ("rollout", "reward")

@@ -11,11 +11,10 @@ from typing import Final
 from rlvr_api.contract import FINALIZER
 from rlvr_operator.lifecycle.facts import Facts
 from rlvr_operator.lifecycle.intent import Intent, deletions
-from rlvr_operator.lifecycle.replacement import ROLES, Change, kept_at_strength
-from rlvr_operator.observed import Role
+from rlvr_operator.lifecycle.replacement import REPLACED_ROLES, Change, kept_at_strength
+from rlvr_operator.observed import ROLES
 from rlvr_operator.workloads import Member, is_in_gang
 
-ALL_ROLES: Final[tuple[Role, ...]] = ("learner", "rollout", "reward")
 REFUSED_SECONDS: Final = 30.0
 """After a refusal nothing is made for so long."""
 
@@ -23,7 +22,7 @@ REFUSED_SECONDS: Final = 30.0
 def running(facts: Facts) -> Intent:
     """Make what is missing, replace what failed, remove what is too much."""
     is_held = facts.now < retry_at(facts)
-    changes = (_learner(facts), *(() if is_held else (kept_at_strength(facts, role) for role in ROLES)))
+    changes = (_learner(facts), *(() if is_held else (kept_at_strength(facts, role) for role in REPLACED_ROLES)))
     wanted = () if is_held else tuple(member for change in changes for member in change.create)
     create = tuple(member for member in wanted if is_in_gang(facts.job, member) or gang_has_nodes(facts))
     return Intent(
@@ -44,8 +43,8 @@ def gang_has_nodes(facts: Facts) -> bool:
     """Every pod that has to start together has its node, or none has to."""
     if facts.spec.scheduling.gang == "none":
         return True
-    placed = {(role, pod.index) for role in ALL_ROLES for pod in facts.present(role) if pod.is_placed}
-    return all((role, index) in placed for role in ALL_ROLES for index in range(facts.needed(role)))
+    placed = {(role, pod.index) for role in ROLES for pod in facts.present(role) if pod.is_placed}
+    return all((role, index) in placed for role in ROLES for index in range(facts.needed(role)))
 
 
 def _learner(facts: Facts) -> Change:

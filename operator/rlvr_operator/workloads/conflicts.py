@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rlvr_api import RLVRJobSpec, contract
-from rlvr_operator.observed import Role
+from rlvr_operator.observed import ROLES, Role
 from rlvr_operator.workloads import container_conflicts
 from rlvr_operator.workloads.devices import GPU, asked_for, main_device
 from rlvr_operator.workloads.learner import GRACE_SECONDS
 from rlvr_operator.workloads.pods import JOB_VOLUME, TOKEN_VOLUME
 from rlvr_operator.workloads.templates import container, items, mapping, pod_spec, template_of, words
 
-_ROLES: Final[tuple[Role, ...]] = ("learner", "rollout", "reward")
 _OURS: Final[Mapping[str, str]] = {
     "hostname": "other pods find this one by the name that the job gives it",
     "subdomain": "other pods find this one by the name that the job gives it",
@@ -51,7 +50,7 @@ _QUEUED: Final = frozenset({"none", "kueue", "volcano"})
 
 def conflicts(spec: RLVRJobSpec) -> tuple[str, ...]:
     """One sentence per conflict: field, value, rule and way out; empty when the templates fit."""
-    return (*_of_job(spec), *(f"{role}.template.{found}" for role in _ROLES for found in _of_template(spec, role)))
+    return (*_of_job(spec), *(f"{role}.template.{found}" for role in ROLES for found in _of_template(spec, role)))
 
 
 def _of_job(spec: RLVRJobSpec) -> Iterator[str]:

@@ -131,6 +131,17 @@ async def test_a_passing_trouble_does_not_make_a_key_wait_longer_and_longer() ->
         assert await taken(queue) == ["a"]
 
 
+async def test_nothing_is_remembered_of_a_key_that_will_not_come_back() -> None:
+    queue = a_queue(Clock())
+    queue.add("a")
+    key, _ = await queue.get()
+    queue.forget(key)
+    queue.done(key)
+
+    remembered = (queue._due, queue._rung, queue._failures, queue._looked_at, queue._working)
+    assert not any(remembered)
+
+
 def test_the_back_off_doubles_from_half_a_second_and_never_exceeds_five_minutes() -> None:
     assert [retry_delay(failures) for failures in (1, 2, 3, 10, 11, 10_000)] == [0.5, 1.0, 2.0, 256.0, 300.0, 300.0]
 
