@@ -32,6 +32,8 @@ PORT_ENGINE: Final = 8000
 
 JOB_FILE: Final = "/etc/rlvr/job.json"
 TOKEN_FILE: Final = "/var/run/secrets/rlvr.dev/token"  # noqa: S105 - a path, not a secret
+LAST_WORDS_FILE: Final = "/dev/termination-log"
+"""Where the kubelet looks for what a container says at its end; it reads 4 KiB."""
 WORK_FOLDER: Final = "/var/lib/rlvr"
 
 DEFAULT_MANAGER: Final = "rlvr.dev/operator"
@@ -48,5 +50,7 @@ EXIT_CORRUPT_CHECKPOINT: Final = 65
 """A checkpoint changed under our hands; the next attempt falls back to an older one."""
 EXIT_INTERRUPTED: Final = 75
 """Asked to stop; a checkpoint was saved first.  Does not count as a failure."""
+EXIT_STOPPED: Final = 143
+"""Asked to stop, with nothing to save.  Not 0: a gang scheduler takes a pod that ended with 0 for one that is done."""
 EXITS_NEVER_RETRIED: Final = frozenset({EXIT_INVALID})
 """Every other code but 0 is a failure worth another attempt."""

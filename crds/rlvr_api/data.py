@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -119,9 +119,13 @@ class EvalData(DataSource):
     every: Count = 0
     """Evaluate after every so many steps; 0 means only before the first and after the last."""
     completions: Positive = 1
-    """Completions per prompt; accuracy is their mean."""
+    """Completions per prompt; accuracy is their mean, and several give pass@k too."""
     temperature: Temperature = 1.0
     """Sampling temperature; 0 takes the most likely token."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Nucleus sampling.  Default: as in training."""
+    max_tokens: Positive | None = None
+    """Longest answer.  Default: as in training."""
     forking: ForkingTemperatures | None = None
     """Sample with two temperatures instead.  Needs engine local."""
 

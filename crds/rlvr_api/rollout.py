@@ -85,7 +85,7 @@ class RolloutSpec(Model):
     replicas: Annotated[int, Field(ge=1, le=4096)] = 1
     """Wanted replicas.  May be changed while the job runs."""
     min: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Replicas without which the job does not start.  Default: 1."""
+    """Replicas without which the job does not start.  With a gang, fixed while the job runs.  Default: 1."""
     max: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Most replicas that scaling may ask for."""
     engine: Literal["vllm", "local"] = "vllm"

@@ -122,6 +122,14 @@ class RLVRJobSpec(Model):
             field="managedBy",
         ),
         *(_frozen(path) for path in FROZEN_WHILE_RUNNING),
+        Rule(
+            cel="oldSelf.suspend || self.scheduling.gang == 'none' || "
+            "has(oldSelf.rollout.min) == has(self.rollout.min) && "
+            "(!has(self.rollout.min) || oldSelf.rollout.min == self.rollout.min)",
+            message="rollout.min is part of the gang, whose size is fixed while the job runs: change replicas, or set "
+            "suspend to true first",
+            field="rollout.min",
+        ),
     )
 
     model: ModelSpec

@@ -58,6 +58,10 @@ class TrainingSpec(Model):
     """Steps that the policy which sampled a completion may lie behind the one it trains.  0 is synchronous."""
     token_budget: Positive = 16384
     """Tokens (prompts included) per micro-batch: memory, not mathematics."""
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
+    packing: bool = False
+    """Lay the completions of a micro-batch end to end instead of padding them to the longest: same losses, no waste."""
     seed: Seed = 0
     """Everything random follows from it."""
     optimizer: OptimizerSpec = OptimizerSpec()

@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import sys
-from dataclasses import replace
+from collections.abc import Iterable
 
 from rlvr_operator.app import serve
 from rlvr_operator.cluster.client import Client, find_access
@@ -15,11 +15,12 @@ from rlvr_operator.cluster.discovery import Found, discover, first_found
 from rlvr_operator.cluster.resources import Raw, Resource
 from rlvr_operator.errors import ApiError, InvalidSettings, Unavailable
 from rlvr_operator.logs import start_logging
+from rlvr_operator.observed import JobSeen
 from rlvr_operator.parsing import parse_job, parse_pod
 from rlvr_operator.reconcile import reconcile
 from rlvr_operator.runtime import Logic, Runtime
 from rlvr_operator.settings import Settings, read_settings
-from rlvr_operator.workloads import GANG_APIS, HASH, Kit
+from rlvr_operator.workloads import GANG_APIS, HASH, POD_GROUP, Kit, gang_problem
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +54,16 @@ async def _operate(settings: Settings) -> None:
         parse_job=parse_job,
         parse_pod=parse_pod,
         hash_of=_hash_of,
-        gangs=tuple(Resource(api, "PodGroup") for api in sorted(installation.kit.gang_apis)),
+        pod_groups=_pod_groups(GANG_APIS),
+        served=lambda: _pod_groups(installation.kit.gang_apis),
+        lacks_gang=installation.lacks_gang_of,
         refresh=installation.refresh,
     )
     await serve(Runtime(access, settings, logic), access, settings)
 
 
 class Installation:
-    """The kit of the present; the keys of ServiceAccount tokens are changed from time to time."""
+    """The kit of the present: the keys of ServiceAccount tokens are changed from time to time, gang APIs come later."""
 
     def __init__(self, settings: Settings, found: Found) -> None:
         self._settings = settings
@@ -70,10 +73,14 @@ class Installation:
         try:
             found = await discover(client, GANG_APIS)
         except (ApiError, Unavailable) as error:
-            log.info("The cluster's keys were not read again: %s", error)
-        else:
-            # Gang APIs that appear later are not watched, so they are not offered before the next start.
-            self.kit = _kit(self._settings, replace(found, gang_apis=self.kit.gang_apis))
+            log.info("The cluster was not asked again for keys and gang APIs: %s", error)
+            return
+        if later := sorted(found.gang_apis - self.kit.gang_apis):
+            log.info("The cluster has gang APIs that it had not before: %s.", ", ".join(later))
+        self.kit = _kit(self._settings, found)
+
+    def lacks_gang_of(self, job: JobSeen) -> bool:
+        return job.spec is not None and gang_problem(job, self.kit) is not None
 
 
 def _kit(settings: Settings, found: Found) -> Kit:
@@ -89,6 +96,10 @@ def _kit(settings: Settings, found: Found) -> Kit:
         cluster_domain=settings.cluster_domain,
         monitoring_namespace=settings.monitoring_namespace,
     )
+
+
+def _pod_groups(apis: Iterable[str]) -> tuple[Resource, ...]:
+    return tuple(Resource(api, POD_GROUP) for api in sorted(apis) if GANG_APIS[api] == POD_GROUP)
 
 
 def _hash_of(raw: Raw) -> str:

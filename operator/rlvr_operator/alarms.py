@@ -12,8 +12,10 @@ from rlvr_operator.lifecycle.finished import expires_at
 from rlvr_operator.lifecycle.hang import hung_at, straggling_at
 from rlvr_operator.lifecycle.images import image_times
 from rlvr_operator.lifecycle.lost import lost_at, stuck_at
+from rlvr_operator.lifecycle.postponed import due_times
 from rlvr_operator.lifecycle.replacement import replacement_times
 from rlvr_operator.lifecycle.strength import retry_at
+from rlvr_operator.status import first_word_at
 
 
 def look_again_after(facts: Facts) -> float | None:
@@ -32,6 +34,8 @@ def _times(facts: Facts) -> Iterator[float | None]:
         yield retry_at(facts)
         yield from (no.at + REFUSAL_SECONDS for no in facts.refusals)
         yield from replacement_times(facts)
+        yield from due_times(facts)
+        yield first_word_at(facts)
         yield from (lost_at(facts, pod) for pod in facts.seen.pods)
         if not is_queued(facts):
             yield from _deadlines(facts)

@@ -11,6 +11,7 @@ from rlvr_operator.alarms import look_again_after
 from rlvr_operator.lifecycle.facts import Facts
 from rlvr_operator.lifecycle.intent import Intent
 from rlvr_operator.lifecycle.lost import forced
+from rlvr_operator.lifecycle.postponed import is_due
 from rlvr_operator.observed import JobSeen
 from rlvr_operator.plan import ChildDeletion, Event, Manifest, Plan, PodDeletion
 from rlvr_operator.status import is_worth_writing, next_status
@@ -30,13 +31,15 @@ def assembled(facts: Facts, intent: Intent, kit: Kit) -> Plan:
     if intent.is_hands_off:
         return Plan()
     old, new = facts.status, next_status(facts, intent)
-    is_news = is_worth_writing(old, new, now=facts.now)
+    is_news = is_worth_writing(facts, new)
     wanted = children(facts.job, kit) if intent.keeps_children else ()
+    stale = tuple(child for child in wanted if _differs(facts, child))
     return Plan(
         finalizer=intent.finalizer,
         delete_pods=tuple(_once((*forced(facts), *intent.delete))),
         delete_children=tuple(_unwanted(facts, wanted)) + _gang(facts, intent, kit),
-        apply=tuple(child for child in wanted if _differs(facts, child)),
+        apply=tuple(child for child in stale if is_due(facts, child)),
+        later=tuple(child for child in stale if not is_due(facts, child)) if intent.create else (),
         create=tuple(pod(facts.job, kit, member) for member in intent.create),
         status=new if is_news else None,
         events=(*intent.events, *(_news(old, new) if is_news else ())),

@@ -12,6 +12,7 @@ from rlvr_operator.cluster.cache import Key
 from rlvr_operator.cluster.executor import Caches, Executor, JobHeld
 from rlvr_operator.cluster.nodes import Nodes
 from rlvr_operator.errors import ApiError, Conflict, LeadershipLost, Missing, Unavailable
+from rlvr_operator.last_words import last_words
 from rlvr_operator.metrics import Board
 from rlvr_operator.observed import Observed, Refusal
 from rlvr_operator.plan import Plan
@@ -89,7 +90,7 @@ class Controller:
                 for entry in cache.of(key)
                 if entry.owner == job.uid
             },
-            progress=self._senses.coordinators.heard(key),
+            progress=last_words(job, pods) or self._senses.coordinators.heard(key),
             listening_since=self._senses.coordinators.listening_since(key),
             refusals=tuple(self._refusals.get(key, {}).values()),
             lost_nodes=self._senses.nodes.lost({pod.node for pod in pods}),
@@ -98,7 +99,7 @@ class Controller:
 
     def _remember(self, key: Key, plan: Plan, refused: Sequence[Refusal]) -> None:
         """A refusal stands until what was refused has been made."""
-        made = {f"{it['kind']}/{it['metadata']['name']}" for it in (*plan.apply, *plan.create)}
+        made = {f"{it['kind']}/{it['metadata']['name']}" for it in (*plan.later, *plan.apply, *plan.create)}
         kept = {what: it for what, it in self._refusals.get(key, {}).items() if what not in made}
         self._refusals[key] = kept | {it.what: it for it in refused}
         for it in refused:

@@ -54,6 +54,8 @@ class Plan:
     delete_children: tuple[ChildDeletion, ...] = ()
     apply: tuple[Manifest, ...] = ()
     """Server-side applied; each carries the annotation rlvr.dev/hash."""
+    later: tuple[Manifest, ...] = ()
+    """Will be applied when pods are up; pods are made only if nobody else has these names."""
     create: tuple[Manifest, ...] = ()
     """Pods; created once, a name that exists already is success."""
     status: RLVRJobStatus | None = None

@@ -12,10 +12,11 @@ from typing import Final, Literal
 from rlvr_api.status import ConditionType
 from rlvr_operator.lifecycle.admission import is_queued
 from rlvr_operator.lifecycle.deadlines import base_placed_at
-from rlvr_operator.lifecycle.explain import trouble_of
+from rlvr_operator.lifecycle.explain import NAME_TAKEN, refused, trouble_of
 from rlvr_operator.lifecycle.facts import Facts
 from rlvr_operator.lifecycle.hang import STORE_FAILS
 from rlvr_operator.lifecycle.instability import is_unstable, num_failures
+from rlvr_operator.lifecycle.suspension import has_to_end
 from rlvr_operator.observed import Refusal, Role
 
 _BASE: Final[tuple[Role, ...]] = ("learner", "reward", "rollout")
@@ -46,7 +47,7 @@ def breaks_rules(facts: Facts) -> Answer | None:
 
 def _is_malformed(facts: Facts) -> Answer | None:
     refusal = _refusal(facts, is_malformed=True)
-    return Answer(status="False", reason="Refused", message=_words(refusal)) if refusal else None
+    return Answer(status="False", reason="Refused", message=refused(refusal)) if refusal else None
 
 
 def _is_valid(_facts: Facts) -> Answer:
@@ -65,6 +66,9 @@ def _was_admitted(facts: Facts) -> Answer | None:
 
 
 def _is_suspended(facts: Facts) -> Answer | None:
+    if has_to_end(facts):
+        message = f"{len(facts.seen.pods)} pods of the former gang have to go before the next is made"
+        return Answer(status="True", reason="Resuming", message=message)
     if not facts.spec.suspend:
         return Answer(status="False", reason="Resumed") if facts.condition("Suspended") else None
     if facts.seen.pods:
@@ -81,8 +85,13 @@ def _is_refused(facts: Facts) -> Answer | None:
     refusal = _refusal(facts, is_malformed=False)
     if refusal is None:
         return None
-    reason = "QuotaExceeded" if "exceeded quota" in refusal.message else "Refused"
-    return Answer(status="False", reason=reason, message=_words(refusal))
+    return Answer(status="False", reason=_kind_of(refusal), message=refused(refusal))
+
+
+def _is_not_made(facts: Facts) -> Answer | None:
+    message = "no pod is made before what Validated says is put right"
+    has_pods = any(facts.present(role) for role in _BASE)
+    return Answer(status="False", reason="NotMade", message=message) if facts.problems and not has_pods else None
 
 
 def _is_gated(facts: Facts) -> Answer | None:
@@ -168,7 +177,7 @@ def _stays(kind: ConditionType) -> Question:
 CONDITIONS: Final[Mapping[ConditionType, tuple[Question, ...]]] = {
     "Validated": (breaks_rules, _is_malformed, _is_valid),
     "Queued": (_waits_in_queue, _was_admitted),
-    "Scheduled": (_rests, _is_refused, _is_gated, _is_unplaced, _is_placed),
+    "Scheduled": (_rests, _is_not_made, _is_refused, _is_gated, _is_unplaced, _is_placed),
     "RolloutsReady": (_rests, _are_unstable, _strength("rollout")),
     "RewardReady": (_rests, _strength("reward")),
     "LearnerReady": (_rests, _strength("learner")),
@@ -184,5 +193,7 @@ def _refusal(facts: Facts, *, is_malformed: bool) -> Refusal | None:
     return next((no for no in facts.refusals if (no.code in _MALFORMED) == is_malformed), None)
 
 
-def _words(refusal: Refusal) -> str:
-    return f"{refusal.what} was refused: {refusal.message}"
+def _kind_of(refusal: Refusal) -> str:
+    if refusal.code == NAME_TAKEN:
+        return "NameTaken"
+    return "QuotaExceeded" if "exceeded quota" in refusal.message else "Refused"

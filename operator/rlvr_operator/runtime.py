@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +49,13 @@ class Logic:
     parse_pod: Callable[[Raw], PodSeen | None]
     hash_of: Callable[[Raw], str]
     """What an applied child's annotation says about its content."""
-    gangs: tuple[Resource, ...] = ()
-    """PodGroups of the gang APIs that the cluster has."""
-    refresh: Callable[[Client], Awaitable[None]] | None = None
+    pod_groups: tuple[Resource, ...]
+    """PodGroups of all gang APIs there are."""
+    served: Callable[[], Collection[Resource]]
+    """Those of them that the cluster has, as far as is known."""
+    lacks_gang: Callable[[JobSeen], bool]
+    """Whether the job waits for a gang API that the cluster is not known to have."""
+    refresh: Callable[[Client], Awaitable[None]]
     """Asks the cluster again for what may change while the process runs."""
 
 
@@ -70,9 +74,10 @@ class Runtime:
         self._nodes = Nodes(self._node_changed)
         self._coordinators = self._make_coordinators()
         self._informers = self._make_informers()
+        self._gangs: dict[Resource, tuple[Informer, ...]] = {}
         self._audit = Audit(self.client, self.jobs, namespaces=settings.watch_namespaces, reach=self._reach)
         self._controller = self._make_controller(logic)
-        self._refresh = logic.refresh
+        self._logic = logic
 
     @property
     def jobs(self) -> Cache[JobHeld]:
@@ -89,6 +94,8 @@ class Runtime:
             async with asyncio.TaskGroup() as tasks:
                 for informer in self._informers:
                     tasks.create_task(informer.run())
+                self._watch_gangs(tasks)
+                tasks.create_task(self._search_gangs(tasks))
                 tasks.create_task(self._audit.run(self._settings.audit))
                 tasks.create_task(self._election.run(self._lead))
         finally:
@@ -99,7 +106,8 @@ class Runtime:
 
     def vitals(self) -> Vitals:
         """What health is judged by."""
-        watches = {informer.name: informer for informer in self._informers} | {contract.PLURAL: self._audit}
+        informers = (*self._informers, *(it for each in self._gangs.values() for it in each))
+        watches = {informer.name: informer for informer in informers} | {contract.PLURAL: self._audit}
         ages = {name: watch.age for name, watch in watches.items()}
         return Vitals(
             ages=ages,
@@ -123,14 +131,33 @@ class Runtime:
         finally:
             await self._coordinators.close()
 
+    async def _search_gangs(self, tasks: asyncio.TaskGroup) -> None:
+        """Gang APIs may be installed later than this operator."""
+        while True:
+            await asyncio.sleep(self._settings.gang_search)
+            waiting = [entry for entry in self.jobs.entries() if self._logic.lacks_gang(entry.value.seen)]
+            if waiting:
+                await self._logic.refresh(self.client)
+            self._watch_gangs(tasks)
+            for entry in waiting:
+                if not self._logic.lacks_gang(entry.value.seen):
+                    self._queue.add(entry.job)
+
+    def _watch_gangs(self, tasks: asyncio.TaskGroup) -> None:
+        """Watch the PodGroups that the cluster has; nobody waits for them, for only jobs with such a gang have some."""
+        for resource in self._logic.served():
+            if resource not in self._gangs:
+                self._gangs[resource] = self._informers_of(resource, self._caches.children[resource], names_only=True)
+                for informer in self._gangs[resource]:
+                    tasks.create_task(informer.run())
+
     async def _resync(self) -> None:
         """All jobs at once when leadership begins, then each of them once a period, spread over it."""
         for key in self.jobs.jobs():
             self._queue.add(key)
         while True:
             await asyncio.sleep(self._settings.resync)
-            if self._refresh is not None:
-                await self._refresh(self.client)
+            await self._logic.refresh(self.client)
             for key in self.jobs.jobs():
                 self._queue.add_after(key, random.uniform(0, self._settings.resync))
 
@@ -157,19 +184,21 @@ class Runtime:
         return Caches(
             jobs=Cache(held(logic.parse_job), ring, job_of=job_itself),
             pods=Cache(logic.parse_pod, ring),
-            children={resource: Cache(logic.hash_of, ring) for resource in (*CHILDREN, *logic.gangs)},
+            children={resource: Cache(logic.hash_of, ring) for resource in (*CHILDREN, *logic.pod_groups)},
         )
 
     def _make_informers(self) -> tuple[Informer, ...]:
-        pods: Feed = self._caches.pods
-        feeds = [(PODS, pods, False), *((kind, cache, True) for kind, cache in self._caches.children.items())]
-        scopes = [
-            (Scope(resource=kind, namespace=namespace, selector=_MANAGED, names_only=names_only), feed)
-            for kind, feed, names_only in feeds
-            for namespace in self._settings.watch_namespaces or ("",)
-        ]
-        nodes = [(Scope(resource=NODES), self._nodes)] if self._settings.watch_nodes else []
-        return tuple(self._informer(scope, feed) for scope, feed in (*scopes, *nodes))
+        """What every operator watches."""
+        pods = self._informers_of(PODS, self._caches.pods, names_only=False)
+        children = (self._informers_of(kind, self._caches.children[kind], names_only=True) for kind in CHILDREN)
+        nodes = (self._informer(Scope(resource=NODES), self._nodes),) if self._settings.watch_nodes else ()
+        return (*pods, *(informer for each in children for informer in each), *nodes)
+
+    def _informers_of(self, resource: Resource, feed: Feed, *, names_only: bool) -> tuple[Informer, ...]:
+        """One for each namespace that is watched."""
+        namespaces = self._settings.watch_namespaces or ("",)
+        scopes = (Scope(resource=resource, namespace=it, selector=_MANAGED, names_only=names_only) for it in namespaces)
+        return tuple(self._informer(scope, feed) for scope in scopes)
 
     def _informer(self, scope: Scope, feed: Feed) -> Informer:
         pace = Pace(watch_seconds=self._settings.watch_seconds, retry_ceiling=self._settings.retry_ceiling)

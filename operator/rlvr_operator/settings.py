@@ -48,6 +48,8 @@ class Settings:
     """A job is looked at again at the earliest this long after the last time: a burst of events is one look."""
     resync: float = 600.0
     """Every job is looked at this often even when nothing happens."""
+    gang_search: float = 60.0
+    """How often gang APIs are looked for while a job waits for one that the cluster did not have."""
     audit: float = 30.0
     """How often the jobs delivered by kopf are compared with a list of their names and versions."""
 

@@ -16,6 +16,8 @@ from rlvr_operator.timestamps import rfc3339, rfc3339_or_none, unix
 
 PROGRESS_SECONDS: Final = 20.0
 """Between writes of news that are only progress."""
+FIRST_WORD_SECONDS: Final = 3.0
+"""So fast a start is told once, when it is over; writing a job costs the API server as much as creating four pods."""
 _LONGEST: Final = 8192
 
 
@@ -28,13 +30,37 @@ def next_status(facts: Facts, intent: Intent) -> RLVRJobStatus:
     return facts.status.model_copy(update={**said, "observed_generation": facts.job.generation})
 
 
-def is_worth_writing(old: RLVRJobStatus, new: RLVRJobStatus, *, now: float) -> bool:
-    """Whether `new` says more than `old`; mere progress is held back for a while."""
+def is_worth_writing(facts: Facts, new: RLVRJobStatus) -> bool:
+    """Whether `new` says more than what is written; mere progress, and that pods are on their way, can wait a while."""
+    old = facts.status
     if old == new:
+        return False
+    until = first_word_at(facts)
+    if until is not None and facts.now < until and _is_on_its_way(new):
         return False
     written = old.progress.updated_at if old.progress else None
     is_mere_progress = old.progress is not None and old == new.model_copy(update={"progress": old.progress})
-    return not (is_mere_progress and written is not None and now - unix(written) < PROGRESS_SECONDS)
+    return not (is_mere_progress and written is not None and facts.now - unix(written) < PROGRESS_SECONDS)
+
+
+def first_word_at(facts: Facts) -> float | None:
+    """When a job whose pods are new and on their way is told so at the latest; None once anything has been told."""
+    if facts.status.observed_generation is not None:
+        return None
+    return _made_at(facts) + FIRST_WORD_SECONDS
+
+
+def _made_at(facts: Facts) -> float:
+    """When the first of the present pods was made."""
+    return min((pod.created_at for pod in facts.seen.pods), default=facts.now)
+
+
+def _is_on_its_way(new: RLVRJobStatus) -> bool:
+    """Everything is as it should be a moment after the pods were made."""
+    answers = {condition.type: condition for condition in new.conditions}
+    expected = {("Validated", "Valid"), ("Scheduled", "Placing"), ("Scheduled", "Placed")}
+    is_expected = {(kind, answers[kind].reason) for kind in ("Validated", "Scheduled") if kind in answers} <= expected
+    return is_expected and new.attempt == 0 and new.phase in {"Pending", "Starting"}
 
 
 def _counted(facts: Facts, intent: Intent) -> dict[str, Any]:
@@ -45,8 +71,8 @@ def _counted(facts: Facts, intent: Intent) -> dict[str, Any]:
     if facts.job.spec is None:
         return known
     changes = {**known, **_present(facts), **_clock(facts), "current_attempt": _attempt(facts)}
-    if intent.create and facts.status.start_time is None:
-        changes["start_time"] = rfc3339(facts.now)
+    if (intent.create or facts.seen.pods) and facts.status.start_time is None:
+        changes["start_time"] = rfc3339(_made_at(facts))
     if intent.ending is not None:
         changes |= _ended(known.get("progress", facts.status.progress), intent.ending, now=facts.now)
     return changes

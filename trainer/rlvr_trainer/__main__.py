@@ -1,6 +1,7 @@
 """`python -m rlvr_trainer ROLE`: one role process; everything else comes from the environment (surroundings.py).
 
-Exit codes: 0 done, 64 the job, its data or its model cannot work (another attempt would not help), 1 anything else.
+Exit codes: 0 done, 64 the job, its data or its model cannot work (another attempt would not help), 65 a checkpoint or
+batch is damaged, 75 asked to stop and saved, 1 anything else.
 Under `rlvr run` the process ends with its supervisor, whatever kills that one.
 """
 
@@ -17,16 +18,17 @@ from collections.abc import Callable
 from typing import Final
 
 from rlvr_api import contract
-from rlvr_trainer.errors import InvalidInput, TrainerError
+from rlvr_trainer.errors import CorruptArtifact, InvalidInput, TrainerError
 from rlvr_trainer.logs import start_logging
 from rlvr_trainer.surroundings import Surroundings, read_surroundings
 
 Main = Callable[[Surroundings], None]
 ROLES: Final = {
     "coordinator": "rlvr_trainer.coordinator.app",
-    "learner": "rlvr_trainer.learner.app",
+    "learner": "rlvr_trainer.learner.launching",
     "rollout": "rlvr_trainer.rollout.agent",
     "engine": "rlvr_trainer.engines.local.server",
+    "vllm": "rlvr_trainer.engines.vllm",
     "reward": "rlvr_trainer.reward.service",
 }
 """Module of each role; it has `main(surroundings)`.  Imported late: only learner and engine need torch."""
@@ -46,8 +48,15 @@ def main() -> int:
         run(surroundings)
     except TrainerError as error:
         sys.stderr.write(f"error: {error}\n")
-        return contract.EXIT_INVALID if isinstance(error, InvalidInput) else 1
+        return exit_code_of(error)
     return 0
+
+
+def exit_code_of(error: TrainerError) -> int:
+    """What the process that ends with `error` tells whoever started it."""
+    if isinstance(error, InvalidInput):
+        return contract.EXIT_INVALID
+    return contract.EXIT_CORRUPT_CHECKPOINT if isinstance(error, CorruptArtifact) else 1
 
 
 def end_with_supervisor(supervisor: int) -> None:

@@ -146,6 +146,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     _gauge("rlvr_coordinator_groups_waiting", "Groups accepted and not yet handed to the learner."),
     _gauge("rlvr_coordinator_rollouts", "Rollout replicas by state.", "state"),
     _gauge("rlvr_coordinator_evaluation_accuracy_ratio", "Held-out accuracy of the newest evaluation."),
+    _gauge("rlvr_coordinator_evaluation_pass_ratio", "Held-out pass@k of the newest evaluation, k above 1.", "k"),
     _gauge("rlvr_coordinator_length_target_tokens", "Newest target length (Laser-D).", "difficulty"),
     _gauge("rlvr_coordinator_monitor_prompts", "Monitor prompts behind the newest target lengths.", "difficulty"),
     _histogram("rlvr_coordinator_exam_seconds", "All prompts of an evaluation or a monitoring.", "purpose"),
@@ -161,6 +162,9 @@ TABLE: Final[tuple[Metric, ...]] = (
     _gauge("rlvr_rollout_requests_in_flight", "Generation requests being answered."),
     _histogram("rlvr_rollout_policy_fetch_seconds", "Policy download to local disk, checks included."),
     _histogram("rlvr_rollout_pause_seconds", "Generation paused for a policy update."),
+    _gauge(
+        "rlvr_rollout_probe_difference_nats", "Engine against learner on fixed tokens after the newest update, mean."
+    ),
     _counter("rlvr_rollout_policy_errors_total", "Policy updates that failed."),
     # The local engine.
     _counter("rlvr_engine_generated_tokens_total", "Tokens sampled."),
@@ -172,6 +176,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     _histogram("rlvr_reward_verify_seconds", "One item in a worker.", "verifier"),
     _gauge("rlvr_reward_queue_items", "Items waiting for a worker."),
     _counter("rlvr_reward_workers_killed_total", "Workers killed, by reason.", "reason"),
+    _gauge("rlvr_reward_jail_layer", "Whether the jail of model-written code has a layer on this machine.", "layer"),
 )
 
 _ROWS: Final = {row.name: row for row in TABLE}
@@ -190,12 +195,19 @@ def parse_key(key: str) -> tuple[str, dict[str, str]]:
 
 
 class Board:
-    """The metrics of one process; a name that is not in TABLE is a programming error."""
+    """The metrics of one process; a name that is not in TABLE is a programming error.
 
-    def __init__(self) -> None:
+    Counters that begin with one of `own` and have no labels are there from the start: an event that happens once is an
+    increase only for who has seen the zero before it.
+    """
+
+    def __init__(self, *own: str) -> None:
         self._registry = CollectorRegistry()
         self._live: dict[str, Counter | Gauge | Histogram] = {}
         self._renewed: frozenset[str] = frozenset()
+        for row in TABLE:
+            if row.kind is Kind.COUNTER and not row.labels and row.name.startswith(own):
+                self._metric(row.name)
 
     def _metric(self, name: str) -> Counter | Gauge | Histogram:
         if name not in self._live:

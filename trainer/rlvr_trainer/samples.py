@@ -163,6 +163,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     num_errors: int
     mean_tokens: float
     transcripts: tuple[Transcript, ...]
+    pass_at: dict[int, float] = {}
+    """k -> chance that one of k completions of a prompt is correct, for k above 1."""
 
 
 class Monitoring(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

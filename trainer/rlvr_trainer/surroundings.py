@@ -18,7 +18,8 @@ class Surroundings:
 
     job: Path
     folder: Path
-    token: str
+    token_file: Path
+    """What this process shows to others; replaced while it runs (credentials.py)."""
     run: str = ""
     """Identity of the run that all its attempts share; without one no checkpoint counts as its own."""
     attempt: int = 0
@@ -30,6 +31,10 @@ class Surroundings:
     engine: str = ""
     public_url: str = ""
     """How other roles reach this process's server."""
+    last_words: Path | None = None
+    """Where to leave what the operator should know at the end: Progress (coordinator), CheckpointProgress (learner)."""
+    save_seconds: int = 45
+    """From being asked to stop to giving up on a last checkpoint; whoever asks waits longer before it kills."""
 
     @property
     def attempt_folder(self) -> Path:
@@ -41,7 +46,7 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
     return Surroundings(
         job=Path(_required(environment, "RLVR_JOB")),
         folder=Path(_required(environment, "RLVR_DIR")),
-        token=Path(_required(environment, "RLVR_TOKEN_FILE")).read_text().strip(),
+        token_file=Path(_required(environment, "RLVR_TOKEN_FILE")),
         run=environment.get("RLVR_RUN", ""),
         attempt=_integer(environment, "RLVR_ATTEMPT"),
         index=_integer(environment, "RLVR_INDEX"),
@@ -51,6 +56,8 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
         rewards=_urls(environment, "RLVR_REWARDS"),
         engine=environment.get("RLVR_ENGINE", ""),
         public_url=environment.get("RLVR_PUBLIC_URL", ""),
+        last_words=Path(environment["RLVR_LAST_WORDS"]) if environment.get("RLVR_LAST_WORDS") else None,
+        save_seconds=_integer(environment, "RLVR_SAVE_SECONDS", default="45"),
     )
 
 
@@ -62,8 +69,8 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     return environment[name]
 
 
-def _integer(environment: Mapping[str, str], name: str) -> int:
-    text = environment.get(name, "0")
+def _integer(environment: Mapping[str, str], name: str, *, default: str = "0") -> int:
+    text = environment.get(name, default)
     if not text.isdigit():
         raise InvalidInput(f"{name}={text!r} is not a whole number.")
     return int(text)

@@ -1,13 +1,13 @@
 """HTTP between roles: one server scaffold, one client.
 
-Every route but /health wants the job's bearer token.  The client retries what is safe to repeat (connection refused or
-reset, 502, 503, 504) until its deadline; any other refusal is raised with the peer's own words.
+Every route but /health and /metrics, which tell numbers only, wants a bearer token (credentials.py).  The client
+retries what is safe to repeat (connection refused or reset, 502, 503, 504) until its deadline; any other refusal is
+raised with the peer's own words.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,36 +17,37 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from rlvr_trainer.credentials import TokenCheck, TokenSource
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.metrics import Board
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OPEN: Final = frozenset({"/health", "/metrics"})
 _RETRYABLE_STATUS: Final = frozenset({502, 503, 504})
 _MAX_BODY_BYTES: Final = 256 * 2**20
 _KEEP_ALIVE_SECONDS: Final = 4.0  # below the 5 s after which uvicorn (vLLM) closes idle connections
 
 
-def authorised(header: str | None, token: str) -> bool:
-    """Whether an Authorization header carries `token`; constant time."""
-    return hmac.compare_digest((header or "").encode(), f"Bearer {token}".encode())
+def refusal(header: str | None, check: TokenCheck) -> str | None:
+    """Why an Authorization header lets nobody in; None when it does."""
+    scheme, _, token = (header or "").partition(" ")
+    return check(token.strip()) if scheme == "Bearer" and token else "a bearer token is missing"
 
 
-def make_app(board: Board, *, token: str | None) -> web.Application:
-    """An application with /metrics, readable errors and, given a token, a lock on every route but /health."""
+def make_app(board: Board, *, check: TokenCheck | None) -> web.Application:
+    """An application with /metrics, readable errors and, given a check, a lock on every route that is not open."""
 
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if (
-            token is not None
-            and request.path != "/health"
-            and not authorised(request.headers.get("Authorization"), token)
-        ):
-            return web.json_response({"error": "missing or wrong bearer token"}, status=401)
+        if check is not None and request.path not in _OPEN:
+            reason = refusal(request.headers.get("Authorization"), check)
+            if reason is not None:
+                return web.json_response({"error": reason}, status=401)
         try:
             return await handler(request)
         except Unavailable as error:
-            return web.json_response({"error": str(error)}, status=503)
+            return web.json_response({"error": str(error)}, status=503, headers={"Retry-After": "1"})
         except (TrainerError, json.JSONDecodeError) as error:
             return web.json_response({"error": str(error)}, status=400)
 
@@ -80,11 +81,21 @@ async def serving(
 
 
 @asynccontextmanager
-async def open_client(*, token: str | None) -> AsyncIterator[Client]:
-    """A client whose connections close with the block."""
-    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS)
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+async def open_client(*, token: TokenSource | None, keep_alive: bool = True) -> AsyncIterator[Client]:
+    """A client that shows the token of the moment; its connections close with the block.
+
+    Without `keep_alive` each request has its own: vLLM closes a connection on which it answered 500 without saying so,
+    and the next request on it would be lost.
+    """
+
+    async def sign(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if token is not None:
+            request.headers["Authorization"] = f"Bearer {token()}"
+        return await send(request)
+
+    idle = _KEEP_ALIVE_SECONDS if keep_alive else None
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=idle, force_close=not keep_alive)
+    async with aiohttp.ClientSession(connector=connector, middlewares=(sign,)) as session:
         yield Client(session)
 
 

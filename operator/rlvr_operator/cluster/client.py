@@ -24,6 +24,8 @@ from rlvr_operator.errors import NOT_NOW, Conflict, LeadershipLost, Unavailable,
 
 _ATTEMPTS: Final = 4
 _LEAST_SECONDS: Final = 0.5
+_OF_NOTHING: Final = "1"
+"""A resource version that no object has: etcd's first write is its second revision."""
 _SERVER: Final = Resource("v1", "Server")
 """Stands for documents that are about no resource."""
 
@@ -158,13 +160,18 @@ class Client:
         path = resource.path(namespace, name, sub)
         return await self._ask(Request(verb="POST", resource=resource, path=path, body=body))
 
-    async def apply(self, manifest: Raw) -> Raw:
-        """Server-side apply; what others own of the same fields is taken over."""
+    async def apply(self, manifest: Raw, *, uid: str = "") -> Raw:
+        """Server-side apply of the object `uid`, or of one that is not there yet; Conflict when that is not so.
+
+        What others own of the same fields is taken over.
+        """
         resource, metadata = resource_of(manifest), manifest["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"])
         query = {"fieldManager": MANAGER, "force": "true"}
+        guard = {"uid": uid} if uid else {"resourceVersion": _OF_NOTHING}
+        body = {**manifest, "metadata": {**metadata, **guard}}
         return await self._ask(
-            Request(verb="PATCH", resource=resource, path=path, body=manifest, content=APPLY, query=query)
+            Request(verb="PATCH", resource=resource, path=path, body=body, content=APPLY, query=query)
         )
 
     async def patch(self, resource: Resource, name: str, *, namespace: str, body: Raw, sub: str = "") -> Raw:

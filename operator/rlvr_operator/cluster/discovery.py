@@ -1,6 +1,6 @@
 """What the cluster offers: gang scheduling APIs, the keys of its ServiceAccount tokens, and our own kind.
 
-Found by asking, never assumed.  A gang API that is installed later is noticed when the operator starts again.
+Found by asking, never assumed.  A group/version counts when it serves the kind that is needed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,7 @@ class Found:
     jwks: str
 
 
-async def first_found(client: Client, candidates: Collection[str]) -> Found:
+async def first_found(client: Client, candidates: Mapping[str, str]) -> Found:
     """What there is once the API server answers and serves RLVRJobs; says from time to time what it waits for."""
     attempt = 0
     while True:
@@ -50,14 +50,20 @@ async def first_found(client: Client, candidates: Collection[str]) -> Found:
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def discover(client: Client, candidates: Collection[str]) -> Found:
-    """`candidates` are group/versions that gangs could use."""
-    groups = (await client.read("/apis"))["groups"]
-    served = {version["groupVersion"] for group in groups for version in group["versions"]}
+async def discover(client: Client, candidates: Mapping[str, str]) -> Found:
+    """`candidates` are kinds that gangs could use, by group/version."""
     openid = await client.read("/.well-known/openid-configuration")
     keys = await client.read("/openid/v1/jwks")
     return Found(
-        gang_apis=frozenset(served & set(candidates)),
+        gang_apis=await _served(client, candidates),
         issuer=str(openid["issuer"]),
         jwks=json.dumps(keys, sort_keys=True, separators=(",", ":")),
     )
+
+
+async def _served(client: Client, candidates: Mapping[str, str]) -> frozenset[str]:
+    """Group/versions of `candidates` that serve their kind; a group may be there for the sake of another kind."""
+    groups = (await client.read("/apis"))["groups"]
+    there = {version["groupVersion"] for group in groups for version in group["versions"]} & candidates.keys()
+    kinds = {api: (await client.read(f"/apis/{api}"))["resources"] for api in sorted(there)}
+    return frozenset(api for api, found in kinds.items() if any(it["kind"] == candidates[api] for it in found))

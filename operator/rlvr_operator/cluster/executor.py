@@ -18,6 +18,7 @@ from rlvr_api import RLVRJobStatus, contract
 from rlvr_operator.cluster.cache import Cache, Key
 from rlvr_operator.cluster.client import Client
 from rlvr_operator.cluster.events import Recorder
+from rlvr_operator.cluster.ownership import is_left_behind, is_of, taken
 from rlvr_operator.cluster.resources import JOBS, PODS, Raw, Resource, resource_of
 from rlvr_operator.errors import ApiError, Conflict, Missing
 from rlvr_operator.observed import JobSeen, PodSeen, Refusal
@@ -69,18 +70,17 @@ class Executor:
 
     async def carry_out(self, job: JobHeld, plan: Plan) -> tuple[Refusal, ...]:
         """What was refused; raises when the server cannot be used or the job has changed meanwhile."""
-        if plan.apply or plan.create:
-            await self._confirm(job.seen)
         if plan.finalizer == "add":
             job = await self._set_finalizers(job, (*job.seen.finalizers, contract.FINALIZER))
+        elif plan.apply or plan.create:
+            await self._confirm(job.seen)
         refusals = [
             *await self._each({f"Pod/{it.name}": self._delete_pod(job.seen, it) for it in plan.delete_pods}),
             *await self._each(
                 {f"{it.kind}/{it.name}": self._delete_child(job.seen, it) for it in plan.delete_children}
             ),
-            *await self._each({_what(it): self._apply(it) for it in plan.apply}),
-            *await self._each({_what(it): self._create(job.seen, it) for it in plan.create}),
         ]
+        refusals += await self._make(job.seen, plan)
         if actions := actions_of(plan):
             refused = f" ({len(refusals)} refused)" if refusals else ""
             log.info("%s/%s: %s%s", job.seen.namespace, job.seen.name, "; ".join(actions), refused)
@@ -93,6 +93,12 @@ class Executor:
         if plan.delete_job:
             await self._delete_job(job.seen)
         return tuple(refusals)
+
+    async def _make(self, job: JobSeen, plan: Plan) -> list[Refusal]:
+        """Children, then pods; no pod while a child is refused, for a NetworkPolicy or the job's file could be it."""
+        names: dict[str, Coroutine[Any, Any, Any]] = {_what(it): self._uid_of(job, it) for it in plan.later}
+        refused = await self._each(names | {_what(it): self._apply(job, it) for it in plan.apply})
+        return refused or await self._each({_what(it): self._create(job, it) for it in plan.create})
 
     async def _confirm(self, job: JobSeen) -> None:
         """Missing when the job is gone although no watch said so: nothing is made for a ghost."""
@@ -108,7 +114,7 @@ class Executor:
         if found["metadata"]["uid"] != job.uid:
             raise Conflict(f"RLVRJob {job.name} is another one of that name by now.", code=409)
 
-    async def _each(self, writes: Mapping[str, Coroutine[Any, Any, None]]) -> list[Refusal]:
+    async def _each(self, writes: Mapping[str, Coroutine[Any, Any, Any]]) -> list[Refusal]:
         """Make all writes, then raise what keeps us from writing at all; refusals are returned."""
         outcomes = await asyncio.gather(*(self._one(write) for write in writes.values()), return_exceptions=True)
         refusals = []
@@ -119,7 +125,7 @@ class Executor:
                 raise outcome
         return refusals
 
-    async def _one(self, write: Coroutine[Any, Any, None]) -> None:
+    async def _one(self, write: Coroutine[Any, Any, Any]) -> None:
         async with self._slots:
             await write
 
@@ -129,11 +135,8 @@ class Executor:
         created = await self._client.create(pod)
         if created is None:
             created = await self._client.get(PODS, name, namespace=namespace)
-            owners = created["metadata"].get("ownerReferences", ())
-            if not any(owner["uid"] == job.uid for owner in owners):
-                raise Conflict(
-                    f"Pod {name} exists and is not of this job: delete it, or wait until it is gone.", code=409
-                )
+            if not is_of(job, created):
+                raise Conflict(taken(job, created), code=409)
         self._caches.pods.note(created)
 
     async def _delete_pod(self, job: JobSeen, pod: PodDeletion) -> None:
@@ -144,9 +147,31 @@ class Executor:
             if answer.get("kind") == PODS.kind:
                 self._caches.pods.note(answer)
 
-    async def _apply(self, child: Manifest) -> None:
-        applied = await self._client.apply(child)
-        self._caches.children[resource_of(child)].note(applied)
+    async def _apply(self, job: JobSeen, child: Manifest) -> None:
+        """Made, or brought up to date; an object of that name that is not this job's is a refusal."""
+        cache = self._caches.children[resource_of(child)]
+        known = cache.find(Key(job.namespace, job.name), child["metadata"]["name"])
+        uid = known.uid if known is not None and known.owner == job.uid else ""
+        try:
+            applied = await self._client.apply(child, uid=uid)
+        except Conflict:
+            applied = await self._client.apply(child, uid=await self._uid_of(job, child))
+        cache.note(applied)
+
+    async def _uid_of(self, job: JobSeen, child: Manifest) -> str:
+        """The uid of what has the child's name and is this job's; empty when nothing has the name, or not any more."""
+        resource, name = resource_of(child), child["metadata"]["name"]
+        try:
+            found = await self._client.get(resource, name, namespace=job.namespace)
+        except Missing:
+            return ""
+        if is_of(job, found):
+            return str(found["metadata"]["uid"])
+        if not is_left_behind(job, found):
+            raise Conflict(taken(job, found), code=409)
+        with contextlib.suppress(Missing):
+            await self._client.delete(resource, name, namespace=job.namespace, uid=found["metadata"]["uid"])
+        return ""
 
     async def _delete_child(self, job: JobSeen, child: ChildDeletion) -> None:
         if child.api_version:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from rlvr_operator.lifecycle.facts import Facts
-from rlvr_operator.observed import Exit, PodSeen, Role
+from rlvr_operator.observed import Exit, PodSeen, Refusal, Role
 
 _LONGEST: Final = 400
 IMAGE_REASONS: Final = frozenset(
@@ -23,6 +23,8 @@ IMAGE_REASONS: Final = frozenset(
         "SignatureValidationFailed",
     }
 )
+NAME_TAKEN: Final = 409
+"""HTTP code of a refusal because somebody else's object has the name."""
 Question = Callable[[PodSeen], str | None]
 
 
@@ -38,8 +40,16 @@ def trouble_of(facts: Facts, role: Role) -> str:
         return trouble(min(present, key=_gravity))
     if role == "learner" and facts.former_learners:
         return f"pod {facts.former_learners[0].name} of the attempt before has to go first"
-    refusal = next(iter(facts.refusals), None)
-    return f"{refusal.what} was refused: {refusal.message}" if refusal else "pods are being made"
+    if facts.problems:
+        return "the job is not valid"
+    own = (no for no in facts.refusals if no.what.startswith(f"Pod/{facts.job.name}-{role}-"))
+    refusal = next(iter((*own, *facts.refusals)), None)
+    return refused(refusal) if refusal else "pods are being made"
+
+
+def refused(refusal: Refusal) -> str:
+    """What the API server said no to; a name that is taken speaks for itself."""
+    return refusal.message if refusal.code == NAME_TAKEN else f"{refusal.what} was refused: {refusal.message}"
 
 
 def ended(end: Exit) -> str:

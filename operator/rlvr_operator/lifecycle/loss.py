@@ -1,7 +1,7 @@
 """Why the present attempt of the learner is lost: questions in order, the first answer tells.
 
 Whoever failed first is to blame: other ranks follow because they wait for it.  Exit codes that nobody reserved are
-worth another attempt: torchrun turns most failures, time-outs included, into code 1.
+worth another attempt: most failures, time-outs included, end a Python process with code 1.
 """
 
 from __future__ import annotations

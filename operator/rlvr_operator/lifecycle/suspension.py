@@ -11,12 +11,18 @@ from rlvr_operator.lifecycle.intent import Intent, deletions
 
 def suspended(facts: Facts) -> Intent | None:
     """The learner is told to save and end; when it has, all other pods go."""
-    if not facts.spec.suspend:
+    if not facts.spec.suspend and not has_to_end(facts):
         return None
     return Intent(
         delete=deletions(saving_pods(facts) or facts.seen.pods, reason="the job is suspended"),
         lets_gang_go=has_only_remnants(facts),
     )
+
+
+def has_to_end(facts: Facts) -> bool:
+    """It is taken back while pods of the gang are there; what follows is another gang, maybe of another size."""
+    is_over = facts.spec.suspend or not facts.is_true("Suspended")
+    return not is_over and facts.spec.scheduling.gang != "none" and bool(facts.seen.pods)
 
 
 def resumed(facts: Facts) -> Intent | None:

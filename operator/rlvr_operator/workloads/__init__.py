@@ -10,6 +10,7 @@ Ask `conflicts` first: a job that has some is invalid.  `gang_problem` says what
 from rlvr_operator.workloads.build import children, gang_problem, gang_remains, pod
 from rlvr_operator.workloads.conflicts import conflicts
 from rlvr_operator.workloads.gangs import GANG_APIS, is_in_gang
+from rlvr_operator.workloads.gangs.base import POD_GROUP
 from rlvr_operator.workloads.kit import Kit, Member
 from rlvr_operator.workloads.names import FAILURES, HASH, child_key, host_of, minimum_rollouts, name_of
 
@@ -17,6 +18,7 @@ __all__ = [
     "FAILURES",
     "GANG_APIS",
     "HASH",
+    "POD_GROUP",
     "Kit",
     "Member",
     "child_key",

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rlvr_api import RLVRJobSpec, contract
+from rlvr_api.devices import GPU, asked_for, main_device
 from rlvr_operator.observed import ROLES, Role
 from rlvr_operator.workloads import container_conflicts
-from rlvr_operator.workloads.devices import GPU, asked_for, main_device
 from rlvr_operator.workloads.learner import GRACE_SECONDS
 from rlvr_operator.workloads.pods import JOB_VOLUME, TOKEN_VOLUME
 from rlvr_operator.workloads.templates import container, items, mapping, pod_spec, template_of, words

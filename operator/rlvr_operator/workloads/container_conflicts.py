@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from rlvr_api import RLVRJobSpec, contract
+from rlvr_api import RLVRJobSpec, contract, serving
 from rlvr_operator.observed import Role
 from rlvr_operator.workloads.pods import CONFIG_FOLDER, TOKEN_FOLDER
-from rlvr_operator.workloads.rollout import VLLM_ENVIRONMENT
 from rlvr_operator.workloads.templates import items, mapping, words
 
 OURS: Final[Mapping[Role, frozenset[str]]] = {
@@ -57,7 +56,7 @@ def _of_command(spec: RLVRJobSpec, name: str, container: Mapping[str, Any]) -> I
 def _of_environment(name: str, container: Mapping[str, Any]) -> Iterator[str]:
     for variable in items(container, "env"):
         key = str(variable.get("name"))
-        if key.startswith("RLVR_") or (name == "engine" and key in VLLM_ENVIRONMENT):
+        if key.startswith("RLVR_") or (name == "engine" and key in serving.ENVIRONMENT):
             yield f"env {key} is set by the operator: leave it out"
 
 

@@ -1,25 +1,11 @@
-"""Which accelerators a container asks for: GPUs by default, whatever else its template names instead."""
+"""Devices that a container is given: GPUs by default, whatever else its template names instead."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from rlvr_operator.workloads.templates import mapping
-
-GPU: Final = "nvidia.com/gpu"
-
-
-def asked_for(container: Mapping[str, Any]) -> dict[str, int]:
-    """Extended resources in the container's limits or requests, with whole counts."""
-    resources = _resources(container)
-    named = {**mapping(resources.get("requests")), **mapping(resources.get("limits"))}
-    return {name: int(count) for name, count in named.items() if "/" in name and str(count).isdecimal()}
-
-
-def has_claims(container: Mapping[str, Any]) -> bool:
-    """Whether it uses DRA resource claims."""
-    return bool(_resources(container).get("claims"))
+from rlvr_api.devices import GPU, asked_for, has_claims
 
 
 def default_gpus(container: Mapping[str, Any], *, count: int) -> dict[str, Any]:
@@ -27,20 +13,3 @@ def default_gpus(container: Mapping[str, Any], *, count: int) -> dict[str, Any]:
     if count == 0 or asked_for(container) or has_claims(container):
         return {}
     return {"limits": {GPU: str(count)}}
-
-
-def main_device(container: Mapping[str, Any]) -> int | None:
-    """How many accelerators it has: NVIDIA's if it names them, else the one kind it names; None when that is unclear.
-
-    A claim counts as one device: how many it stands for is known when it is allocated.
-    """
-    asked = asked_for(container)
-    if GPU in asked:
-        return asked[GPU]
-    if len(asked) > 1:
-        return None
-    return next(iter(asked.values()), 1)
-
-
-def _resources(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    return mapping(container.get("resources"))

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from rlvr_api import contract
 from rlvr_operator.observed import JobSeen
-from rlvr_operator.workloads.config import reward_urls, rollout_urls
 from rlvr_operator.workloads.devices import default_gpus
 from rlvr_operator.workloads.kit import Kit, Member
 from rlvr_operator.workloads.names import host_of, selector_of, spec_of
@@ -26,11 +25,12 @@ from rlvr_operator.workloads.pods import (
     shared_memory,
 )
 from rlvr_operator.workloads.templates import container as named
-from rlvr_operator.workloads.templates import template_of
+from rlvr_operator.workloads.templates import pod_spec, template_of
 
 PORT_RENDEZVOUS: Final = 29400
 GRACE_SECONDS: Final = 90
-"""A learner asked to stop takes up to 45 s to save the newest step; the rest is for shutting down."""
+"""Without a template that gives more: for saving the newest step, and half of it for whatever else there is to end."""
+_END_SECONDS: Final = 45
 
 
 def learner_pod(job: JobSeen, kit: Kit, member: Member) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def _learner(job: JobSeen, kit: Kit, member: Member) -> dict[str, Any]:
     learner = container(
         "learner",
         image=kit.trainer_image,
-        command=_command(job, kit, member),
-        environment=environment(member, port=contract.PORT_LEARNER, told={"RLVR_RUN": job.uid}),
+        command=(*PYTHON, "learner"),
+        environment=environment(member, port=contract.PORT_LEARNER, told=_told(job, kit, member)),
         ports=[{"name": "learner", "containerPort": contract.PORT_LEARNER, "protocol": "TCP"}],
         resources=requests(cpu=cpu, memory=memory)
         | default_gpus(named(template_of(spec, "learner"), "learner"), count=gpus),
@@ -65,28 +65,26 @@ def _learner(job: JobSeen, kit: Kit, member: Member) -> dict[str, Any]:
     return learner
 
 
-def _command(job: JobSeen, kit: Kit, member: Member) -> tuple[str, ...]:
-    """One process by itself; several under torchrun, whose rendezvous is the attempt's own."""
-    spec = spec_of(job)
-    learner = spec.learner
-    if learner.nodes == 1 and learner.gpus_per_node <= 1:
-        return (*PYTHON, "learner")
-    return (
-        *("python3", "-m", "torch.distributed.run"),
-        *("--nnodes", str(learner.nodes), "--nproc-per-node", str(max(learner.gpus_per_node, 1))),
-        *("--node-rank", str(member.index), "--master-addr", host_of(job, kit, role="learner", index=0)),
-        *("--master-port", str(PORT_RENDEZVOUS), "--rdzv-id", f"{job.uid}-a{member.attempt}"),
-        *("--rdzv-conf", f"timeout={spec.limits.startup_deadline_seconds}", "--max-restarts", "0"),
-        *("-m", "rlvr_trainer", "learner"),
-    )
+def _told(job: JobSeen, kit: Kit, member: Member) -> dict[str, str]:
+    """Whose checkpoints are its own, and how long a last one may take: the pod's grace less what else is to be done."""
+    grace = pod_spec(template_of(spec_of(job), "learner")).get("terminationGracePeriodSeconds")
+    # What is no number the API server refuses.
+    seconds = grace if isinstance(grace, int) else GRACE_SECONDS
+    told = {"RLVR_RUN": job.uid, "RLVR_SAVE_SECONDS": str(seconds - _END_SECONDS)}
+    told |= {"RLVR_LAST_WORDS": contract.LAST_WORDS_FILE} if member.index == 0 else {}
+    return told if spec_of(job).learner.backend.local is not None else told | _meeting(job, kit)
+
+
+def _meeting(job: JobSeen, kit: Kit) -> dict[str, str]:
+    """Every pod starts its own ranks; those of all pods meet at the first."""
+    return {"MASTER_ADDR": host_of(job, kit, role="learner", index=0), "MASTER_PORT": str(PORT_RENDEZVOUS)}
 
 
 def _coordinator(job: JobSeen, kit: Kit, member: Member) -> dict[str, Any]:
     host = host_of(job, kit, role="learner", index=0)
     told = {
         "RLVR_PUBLIC_URL": f"http://{host}:{contract.PORT_COORDINATOR}",
-        "RLVR_ROLLOUTS": ",".join(rollout_urls(job, kit)),
-        "RLVR_REWARDS": ",".join(reward_urls(job, kit)),
+        "RLVR_LAST_WORDS": contract.LAST_WORDS_FILE,
         **ONE_THREAD,
     }
     return container(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rlvr_api import RLVRJobSpec, contract
+from rlvr_api import RLVRJobSpec, contract, serving
+from rlvr_api.devices import main_device
 from rlvr_operator.observed import JobSeen
-from rlvr_operator.workloads.devices import default_gpus, main_device
+from rlvr_operator.workloads.devices import default_gpus
 from rlvr_operator.workloads.kit import Kit, Member
 from rlvr_operator.workloads.names import spec_of
 from rlvr_operator.workloads.pods import (
@@ -31,10 +32,6 @@ from rlvr_operator.workloads.templates import template_of
 
 ENGINE_URL: Final = f"http://127.0.0.1:{contract.PORT_ENGINE}"
 GRACE_SECONDS: Final = 30
-VLLM_ENVIRONMENT: Final = {
-    "VLLM_SERVER_DEV_MODE": "1",  # the routes that change weights exist only then
-    "VLLM_NO_USAGE_STATS": "1",
-}
 # The engine listens where the kubelet's own HTTP probes cannot reach it.
 _ASK_ENGINE: Final = {
     "exec": {
@@ -86,7 +83,7 @@ def _local_engine(kit: Kit, member: Member) -> dict[str, Any]:
 
 def _vllm(spec: RLVRJobSpec, kit: Kit, member: Member) -> dict[str, Any]:
     template = named(template_of(spec, "rollout"), "engine")
-    told = environment(member, port=contract.PORT_ENGINE) | VLLM_ENVIRONMENT
+    told = environment(member, port=contract.PORT_ENGINE) | serving.ENVIRONMENT
     return container(
         "engine",
         image=kit.engine_image,
@@ -100,14 +97,10 @@ def _vllm(spec: RLVRJobSpec, kit: Kit, member: Member) -> dict[str, Any]:
 def vllm_arguments(spec: RLVRJobSpec) -> list[str]:
     """What `vllm serve` is told; `args` of the template's engine container follow, and the last one of a kind holds."""
     devices = main_device(named(template_of(spec, "rollout"), "engine"))
-    context = [] if spec.model.max_context is None else ["--max-model-len", str(spec.model.max_context)]
     return [
         *_model(spec),
         *("--host", "127.0.0.1", "--port", str(contract.PORT_ENGINE)),
-        *("--dtype", spec.model.dtype, *context),
-        *("--tensor-parallel-size", str(devices or 1), "--max-num-seqs", str(spec.rollout.max_concurrent)),
-        # What was really sampled from, after temperature and top-p; and no defaults of the model's own.
-        *("--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"),
+        *serving.flags(serving.vllm_arguments(spec, devices=devices or 1)),
     ]
 
 

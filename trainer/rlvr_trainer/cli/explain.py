@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from rlvr_api import RLVRJob, RLVRJobSpec
+from rlvr_api import RLVRJob, RLVRJobSpec, serving
 from rlvr_api.base import Model, api_name
+from rlvr_api.devices import main_device, named_container
 from rlvr_api.presets import PUBLISHED_RUNS
 from rlvr_api.recipe import MANIFEST, resolve
 from rlvr_api.resolved import Resolved
@@ -34,7 +35,8 @@ def explain(job: RLVRJob, *, line_of: LineOf = lambda _: None) -> str:
     width = max(len(row.path) for row in rows)
     value_width = max(len(row.value) for row in rows if len(row.value) <= _WIDEST_VALUE)
     lines = [f"{row.path:<{width}}  {row.value:<{value_width}}  {row.source}" for row in rows]
-    return "\n".join([f"{job.metadata.name}: preset {recipe.preset}", "", *lines, "", *summary(job, recipe)])
+    title = f"{job.metadata.name}: preset {recipe.preset}"
+    return "\n".join([title, "", *lines, "", *engine_lines(job.spec), *summary(job, recipe)])
 
 
 def recipe_rows(recipe: Resolved) -> Iterator[Row]:
@@ -51,6 +53,17 @@ def spec_rows(spec: RLVRJobSpec) -> Iterator[Row]:
     for path, (value, is_written) in _leaves(spec):
         if not path.startswith("algorithm."):
             yield Row(f"spec.{path}", _shown(value), MANIFEST if is_written else "default")
+
+
+def engine_lines(spec: RLVRJobSpec) -> Iterator[str]:
+    """What vLLM is told in a pod, each argument with its reason; nothing about the local engine."""
+    if spec.rollout.engine != "vllm":
+        return
+    devices = main_device(named_container(spec.rollout.template, "engine"))
+    yield "vLLM in a rollout pod (args of the template's engine container follow and win):"
+    for argument in serving.vllm_arguments(spec, devices=devices or 1):
+        yield f"  {' '.join(serving.flags([argument])):<36}  {argument.source}"
+    yield ""
 
 
 def unused(recipe: Resolved) -> Mapping[str, str]:

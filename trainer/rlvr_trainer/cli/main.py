@@ -91,6 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     running = _command(commands, "run", "train a job on this machine", _RUN)
     running.set_defaults(action=run)
     running.add_argument("--dir", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
+    running.add_argument(
+        "--engine",
+        action="append",
+        dest="settings",
+        type="spec.rollout.engine={}".format,
+        metavar="ENGINE",
+        help="local or vllm: short for --set spec.rollout.engine=ENGINE",
+    )
     running.add_argument("--plain", action="store_true", help="lines of text, also on a terminal")
 
     _command(commands, "validate", "check a manifest, its model and its data", _VALIDATE).set_defaults(action=validate)

@@ -12,14 +12,15 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pydantic
 from aiohttp import web
 
-from rlvr_api import RLVRJob
+from rlvr_api import RLVRJob, contract
 from rlvr_trainer.coordinator.attempt import AskProgress, Attempt, run
+from rlvr_trainer.coordinator.peers import peers_of
 from rlvr_trainer.coordinator.rollouts import Pace
+from rlvr_trainer.credentials import TokenCheck, credentials_of
 from rlvr_trainer.data.prompts import open_prompts
 from rlvr_trainer.errors import InvalidInput, Unavailable
 from rlvr_trainer.metrics import Board
@@ -28,15 +29,13 @@ from rlvr_trainer.storage.policies import newest_policies
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.transport import make_app, open_client, serving
 
-_STOPPED: Final = 128 + signal.SIGTERM
-
 
 def main(surroundings: Surroundings) -> None:
     """Run one attempt to its end; InvalidInput when the job, its data or its model cannot work."""
     try:
         asyncio.run(coordinate(surroundings, read_job(surroundings.job)))
     except asyncio.CancelledError:
-        raise SystemExit(_STOPPED) from None
+        raise SystemExit(contract.EXIT_STOPPED) from None
     except BaseExceptionGroup as group:
         raise min(_leaves(group), key=lambda error: not isinstance(error, InvalidInput)) from group
 
@@ -53,19 +52,20 @@ async def coordinate(surroundings: Surroundings, job: RLVRJob, *, pace: Pace | N
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None, "a coroutine runs in a task"
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    _check_peers(surroundings)
+    peers = peers_of(surroundings)
     prompts = open_prompts(job, folder=model_folder(job.spec.model))
-    board, progress = Board(), loop.create_future()
+    board, progress, credentials = Board("rlvr_coordinator_"), loop.create_future(), credentials_of(surroundings)
     app = make_coordinator_app(
-        board, token=surroundings.token, policies=surroundings.folder / "policies", progress=progress
+        board, check=credentials.check, policies=surroundings.folder / "policies", progress=progress
     )
     async with (
         serving(app, host=surroundings.host, port=surroundings.port) as url,
-        open_client(token=surroundings.token) as client,
+        open_client(token=credentials.token) as client,
     ):
         attempt = Attempt(
             job=job,
             surroundings=surroundings,
+            peers=peers,
             prompts=prompts,
             board=board,
             client=client,
@@ -76,7 +76,7 @@ async def coordinate(surroundings: Surroundings, job: RLVRJob, *, pace: Pace | N
 
 
 def make_coordinator_app(
-    board: Board, *, token: str, policies: Path, progress: asyncio.Future[AskProgress]
+    board: Board, *, check: TokenCheck, policies: Path, progress: asyncio.Future[AskProgress]
 ) -> web.Application:
     """All routes; `policies` is the folder of published policies, `progress` whom to ask once there is somebody."""
 
@@ -95,7 +95,7 @@ def make_coordinator_app(
             return web.json_response({"error": f"{request.path} is no file of a published policy"}, status=404)
         return web.FileResponse(path)
 
-    app = make_app(board, token=token)
+    app = make_app(board, check=check)
     app.router.add_get("/health", health)
     app.router.add_get("/progress", show_progress)
     app.router.add_get("/policies/{label}/{file}", policy_file)
@@ -107,12 +107,6 @@ def published_file(policies: Path, *, label: str, name: str) -> Path | None:
     if label not in newest_policies(policies):
         return None
     return next((path for path in (policies / label).iterdir() if path.name == name and path.is_file()), None)
-
-
-def _check_peers(surroundings: Surroundings) -> None:
-    for name, urls in (("RLVR_ROLLOUTS", surroundings.rollouts), ("RLVR_REWARDS", surroundings.rewards)):
-        if not urls:
-            raise InvalidInput(f"{name} is empty: a coordinator needs the address of at least one of them.")
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

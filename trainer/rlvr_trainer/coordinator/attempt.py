@@ -20,11 +20,12 @@ from rlvr_trainer.coordinator.admission import Limits
 from rlvr_trainer.coordinator.chronicle import Chronicle
 from rlvr_trainer.coordinator.exam import Exam
 from rlvr_trainer.coordinator.exchange import LearnerFolder
-from rlvr_trainer.coordinator.generation import Sampling
+from rlvr_trainer.coordinator.generation import Sampling, sampling_of
 from rlvr_trainer.coordinator.intake import Intake
 from rlvr_trainer.coordinator.judge import Judge
 from rlvr_trainer.coordinator.loop import Crew, follow_policies, hand_over_batches
 from rlvr_trainer.coordinator.monitor import Monitor, Search
+from rlvr_trainer.coordinator.peers import AskPeers, keep_all
 from rlvr_trainer.coordinator.produce import Production, produce
 from rlvr_trainer.coordinator.progress import Known, progress_of, result_of, write_result
 from rlvr_trainer.coordinator.rollouts import Pace, Place, Rollouts
@@ -45,6 +46,7 @@ class Attempt:
 
     job: RLVRJob
     surroundings: Surroundings
+    peers: AskPeers
     prompts: Prompts
     board: Board
     client: Client
@@ -61,7 +63,7 @@ async def run(attempt: Attempt, *, announce: Callable[[AskProgress], None]) -> N
     chronicle = Chronicle(resume, policy=first_policy, board=attempt.board)
     production = _production(attempt, label=first_policy.label)
     async with asyncio.TaskGroup() as tasks:
-        keepers = [tasks.create_task(production.rollouts.keep(url)) for url in attempt.surroundings.rollouts]
+        keeping = tasks.create_task(keep_all(attempt.peers, production.rollouts))
         crew = Crew(
             learner=learner,
             rollouts=production.rollouts,
@@ -82,10 +84,11 @@ async def run(attempt: Attempt, *, announce: Callable[[AskProgress], None]) -> N
         handing = tasks.create_task(hand_over_batches(crew, folder=attempt.surroundings.attempt_folder / "batches"))
         await follow_policies(crew)
         await handing
-        for keeper in keepers:
-            keeper.cancel()
+        keeping.cancel()
     result = result_of(chronicle.state, policy=chronicle.policy, wall_seconds=chronicle.wall_seconds)
     write_result(result, folder=attempt.surroundings.folder)
+    if attempt.surroundings.last_words is not None:
+        attempt.surroundings.last_words.write_text(_progress(attempt, crew).model_dump_json(by_alias=True))
 
 
 def _limits(job: RLVRJob) -> Limits:
@@ -98,21 +101,16 @@ def _limits(job: RLVRJob) -> Limits:
 
 
 def _sampling(attempt: Attempt, how: SamplingSpec | EvalData, *, num_completions: int) -> Sampling:
-    spec = attempt.job.spec.rollout.sampling
-    return Sampling(
+    return sampling_of(
+        how,
+        training=attempt.job.spec.rollout.sampling,
         num_completions=num_completions,
-        max_tokens=spec.max_tokens,
-        temperature=how.temperature,
-        forking=how.forking,
-        top_p=spec.top_p,
-        top_k=spec.top_k,
-        stop_token_ids=tuple(sorted(attempt.prompts.tokens.end_ids)),
+        end_ids=attempt.prompts.tokens.end_ids,
     )
 
 
 def _rollouts(attempt: Attempt, *, label: str) -> Rollouts:
     place = Place(
-        urls=attempt.surroundings.rollouts,
         max_in_flight=_REPLICA_QUEUE * attempt.job.spec.rollout.max_concurrent,
         policies_url=attempt.policies_url,
         pace=attempt.pace,
@@ -122,7 +120,7 @@ def _rollouts(attempt: Attempt, *, label: str) -> Rollouts:
 
 def _judge(attempt: Attempt) -> Judge:
     patience = float(attempt.job.spec.limits.hang_timeout_seconds)
-    return Judge(attempt.client, attempt.board, urls=attempt.surroundings.rewards, patience=patience)
+    return Judge(attempt.client, attempt.board, urls=lambda: attempt.peers().rewards, patience=patience)
 
 
 def _production(attempt: Attempt, *, label: str) -> Production:

@@ -77,6 +77,8 @@ class Chronicle:
         if self.step == self._first_step:
             self._mark = time.monotonic()
         self._board.set("rlvr_coordinator_evaluation_accuracy_ratio", evaluation.accuracy)
+        for k, ratio in evaluation.pass_at.items():
+            self._board.set("rlvr_coordinator_evaluation_pass_ratio", ratio, k=str(k))
         log.info(
             "held-out accuracy at step %d: %.3f of %d completions, %d could not be judged",
             evaluation.step,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from statistics import fmean
 from typing import Final
 
+from rlvr_trainer.algorithms.passk import pass_at_k
 from rlvr_trainer.samples import Evaluation, ScoredGroup, Transcript
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,22 @@ def mark(answers: Sequence[ScoredGroup], *, step: int) -> Evaluation | None:
         num_errors=len(verdicts) - len(judged),
         mean_tokens=sum(lengths) / len(lengths),
         transcripts=tuple(_transcript(answer) for answer in answers[:_NUM_TRANSCRIPTS]),
+        pass_at=pass_at(answers),
     )
+
+
+def pass_at(answers: Sequence[ScoredGroup]) -> dict[int, float]:
+    """Mean pass@k over prompts, for k = 2, 4, 8, ... and the most completions that every prompt has judged.
+
+    A prompt of which nothing could be judged has no part in it.
+    """
+    counts = [(answer.num_judged, answer.num_correct) for answer in answers if answer.num_judged]
+    most = min((judged for judged, _ in counts), default=0)
+    powers = [1 << bits for bits in range(1, most.bit_length())]
+    return {
+        k: fmean(pass_at_k(num_completions=judged, num_correct=correct, k=k) for judged, correct in counts)
+        for k in sorted({*powers, most} - {0, 1})
+    }
 
 
 def _transcript(answer: ScoredGroup) -> Transcript:

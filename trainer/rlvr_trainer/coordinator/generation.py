@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from rlvr_api import EvalData, SamplingSpec
 from rlvr_api.rollout import ForkingTemperatures
 from rlvr_trainer.data.shuffle import keyed_integer
 from rlvr_trainer.errors import TrainerError, Unavailable
@@ -35,6 +36,21 @@ class Sampling:
     stop_token_ids: tuple[int, ...]
     forking: ForkingTemperatures | None = None
     """Temperatures by entropy, in place of `temperature`."""
+
+
+def sampling_of(
+    how: SamplingSpec | EvalData, *, training: SamplingSpec, num_completions: int, end_ids: Collection[int]
+) -> Sampling:
+    """As `how` says, and as in training where it says nothing."""
+    return Sampling(
+        num_completions=num_completions,
+        max_tokens=how.max_tokens or training.max_tokens,
+        temperature=how.temperature,
+        forking=how.forking,
+        top_p=how.top_p or training.top_p,
+        top_k=training.top_k,
+        stop_token_ids=tuple(sorted(end_ids)),
+    )
 
 
 class _Logprob(msgspec.Struct):

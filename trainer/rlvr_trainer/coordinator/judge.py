@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -41,11 +41,14 @@ class Verdicts(msgspec.Struct):
 class Judge:
     """The reward replicas of a job."""
 
-    def __init__(self, client: Client, board: Board, *, urls: Sequence[str], patience: float) -> None:
-        """`patience`: seconds after which a request without an answer is repeated elsewhere."""
+    def __init__(self, client: Client, board: Board, *, urls: Callable[[], Sequence[str]], patience: float) -> None:
+        """`urls`: the replicas of the moment, never none.  `patience`: seconds after which a request without an answer
+        is repeated elsewhere.
+        """
         self._client = client
         self._board = board
-        self._turns = itertools.cycle(urls)
+        self._urls = urls
+        self._turn = itertools.count()
         self._patience = patience
 
     async def score(self, group: Group) -> ScoredGroup:
@@ -58,7 +61,8 @@ class Judge:
     async def _post(self, body: dict[str, Any]) -> Verdicts:
         delay = _FIRST_DELAY
         while True:
-            url = next(self._turns)
+            urls = self._urls()
+            url = urls[next(self._turn) % len(urls)]
             try:
                 return await self._client.ask(f"{url}/score", body, timeout=self._patience, kind=Verdicts)
             except Unavailable as error:

@@ -47,9 +47,8 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where replicas are, what each can take, and where they find policies."""
+    """What each replica can take, and where it finds policies."""
 
-    urls: tuple[str, ...]
     max_in_flight: int
     """Completions that one replica is given at a time."""
     policies_url: str
@@ -65,9 +64,9 @@ class Rollouts:
         self._place = place
         self._decode = decode
         self._labels = [label]
-        self._table = {url: Replica(url=url) for url in place.urls}
-        self._nudges = {url: asyncio.Event() for url in place.urls}
-        self._deadlines: dict[str, set[asyncio.Timeout]] = {url: set() for url in place.urls}
+        self._table: dict[str, Replica] = {}
+        self._nudges: dict[str, asyncio.Event] = {}
+        self._deadlines: dict[str, set[asyncio.Timeout]] = {}
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._request_numbers = itertools.count()
@@ -102,7 +101,9 @@ class Rollouts:
             self._board.add("rlvr_coordinator_regenerated_groups_total")
 
     async def keep(self, url: str) -> NoReturn:
-        """Look after one replica for ever."""
+        """Look after one replica for ever; nothing is asked of a replica that nobody keeps."""
+        self._table[url] = Replica(url=url)
+        self._nudges[url], self._deadlines[url] = asyncio.Event(), set()
         while True:
             try:
                 await self._look_at(url)

@@ -126,13 +126,22 @@ def _max_prompt_tokens(job: RLVRJob, *, tokens: Tokens) -> int:
     context = wanted or possible
     if context is None:
         return sys.maxsize
-    longest = job.spec.rollout.sampling.max_tokens
+    longest, at = longest_completion(job)
     if longest >= context:
         raise InvalidInput(
-            f"spec.rollout.sampling.maxTokens is {longest}, but prompt and completion together have at most {context} "
-            "tokens (the model's context, or spec.model.maxContext). Lower maxTokens."
+            f"{at} is {longest}, but prompt and completion together have at most {context} tokens (the model's "
+            "context, or spec.model.maxContext). Lower maxTokens."
         )
     return context - longest
+
+
+def longest_completion(job: RLVRJob) -> tuple[int, str]:
+    """Tokens of the longest completion, in training or evaluation, and the field that says so."""
+    training = (job.spec.rollout.sampling.max_tokens, "spec.rollout.sampling.maxTokens")
+    held_out = job.spec.data.eval
+    if held_out is None or held_out.max_tokens is None:
+        return training
+    return max(training, (held_out.max_tokens, "spec.data.eval.maxTokens"))
 
 
 def _check_monitor(job: RLVRJob, *, num_rows: int) -> None:

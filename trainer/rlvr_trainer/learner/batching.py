@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rlvr_trainer.algorithms.ranking import WHOLE, Share
 from rlvr_trainer.algorithms.recipe import Recipe
 from rlvr_trainer.algorithms.rewards import Answers
 from rlvr_trainer.samples import Completion, Group, Outcome, ScoredGroup, StepFacts, Verdict
@@ -38,8 +37,6 @@ class Batch:
     reward_PG: Tensor
     """Shaped."""
     advantage_B1: Tensor
-    share: Share = WHOLE
-    """Which rows of the step these are, and how counts are added up over all ranks."""
 
     @property
     def group_size(self) -> int:
@@ -56,13 +53,6 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
-
-    def part(self, groups: Sequence[int], *, add: Callable[[Tensor], Tensor]) -> Self:
-        """What one of several ranks keeps of the step's batch; `add` sums a tensor of counts over all of them."""
-        groups_P = torch.tensor(groups)
-        rows_B = (groups_P[:, None] * self.group_size + torch.arange(self.group_size)).flatten()
-        kept = {name: tensor[rows_B] for name, tensor in self._tensors().items() if name != "reward_PG"}
-        return replace(self, **kept, reward_PG=self.reward_PG[groups_P], share=Share(rows_B=rows_B, add=add))
 
     def _tensors(self) -> dict[str, Any]:
         return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}

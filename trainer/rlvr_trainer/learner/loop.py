@@ -1,6 +1,7 @@
 """READ THIS FIRST: how facts become gradient steps, policies and checkpoints.
 
-One thread, one step after the other; with S > 0 the next batch is often there before the step is done.
+One thread, one step after the other; with S > 0 the next batch is often there before the step is done.  Of several
+ranks each goes through the same loop; the exchange, the publisher and the keeper of all but the first are silent.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr_api import OptimizerSpec
+from rlvr_api import ModelSpec, OptimizerSpec
 from rlvr_trainer.learner.backends.base import Diverged
 from rlvr_trainer.learner.batching import build_batch
 from rlvr_trainer.learner.exchange import Exchange
@@ -19,6 +20,7 @@ from rlvr_trainer.learner.outcomes import tokens_of
 from rlvr_trainer.learner.publish import Publisher
 from rlvr_trainer.learner.reporting import report_of, show
 from rlvr_trainer.learner.schedule import learning_rate
+from rlvr_trainer.learner.signing import sign
 from rlvr_trainer.learner.state import Boundary
 from rlvr_trainer.learner.step import Findings, Method, take_step
 from rlvr_trainer.learner.stopwatch import Stopwatch
@@ -37,6 +39,7 @@ class Learner:
     evaluate_every: int
     exchange: Exchange
     publisher: Publisher
+    model: ModelSpec
     keeper: Keeper
     board: Board
 
@@ -56,10 +59,17 @@ def train(learner: Learner, boundary: Boundary) -> None:
         show(learner.board, report, watch, num_tokens=findings.stage.batch.num_tokens)
         watch = Stopwatch()
         with watch.phase("publish"):
-            learner.publisher.publish(report.step, learner.method.backend.weights())
+            publish(learner, report.step)
         boundary = Boundary(step=report.step, state=facts.state, history=(*boundary.history, report), probe=probe)
         with watch.phase("checkpoint"):
             learner.keeper.keep(boundary)
+
+
+def publish(learner: Learner, step: int) -> None:
+    """The policy of `step` finished steps, signed, for rollouts to load."""
+    backend, publisher = learner.method.backend, learner.publisher
+    signature = sign(backend, learner.model, vocabulary=publisher.vocabulary)
+    publisher.publish(step, backend.weights(), signature=signature)
 
 
 def learn(learner: Learner, facts: StepFacts, watch: Stopwatch) -> Findings:
@@ -67,7 +77,7 @@ def learn(learner: Learner, facts: StepFacts, watch: Stopwatch) -> Findings:
     method = learner.method
     with watch.phase("build"):
         batch = build_batch(facts, method.recipe).to(method.backend.device)
-        plan = plan_step(batch, learner.dealing, step=facts.step)
+        plan = plan_step(batch, learner.dealing, step=facts.step, ranks=method.ranks)
     try:
         return take_step(batch, plan, method, learning_rate=rate_of(facts.step, learner), watch=watch)
     except Diverged as error:

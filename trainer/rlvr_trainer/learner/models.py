@@ -2,9 +2,11 @@
 
 B sequences, S positions (prompt and completion, padded on the right), N completion tokens, H hidden, V vocabulary.
 
-Rows are padded on the right and attention is causal, so no real token ever sees a pad and no mask is needed.  There is
-no dropout, and no [B, S, V] logits exist.  Models whose logits are more than a matrix product (soft-capped, scaled) are
-refused.
+Rows are padded on the right and attention is causal, so no real token ever sees a pad and no mask is needed.  Or they
+are packed: laid end to end without pads, P positions in all, each with the positions it would have alone, and attention
+is computed row by row.  There is no dropout, and no [B, S, V] logits exist.  Models whose logits are more than a matrix
+product (soft-capped, scaled) are refused, and packing is refused for models that look across rows by other means than
+attention.
 
 In float32 on one thread of a CPU, a token's numbers do not depend on the pass it is in, and are those of the local
 engine, bit for bit: matrix products of 16 rows or more are the same row by row, everything else is too, and attention
@@ -13,6 +15,7 @@ is computed in float64 and rounded once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +31,7 @@ from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.models.folder import checked_folder
 
 _ATTENTION: Final = "rlvr"
+_PACKED_ATTENTION: Final = "rlvr_packed"
 _FEWEST_ROWS: Final = 16
 """Below, MKL's matrix products depend on how many rows there are."""
 
@@ -35,24 +39,50 @@ _FEWEST_ROWS: Final = 16
 class Policy(nn.Module):
     """A causal language model that is asked about chosen tokens only."""
 
-    def __init__(self, model: Any, *, temperature: float) -> None:
+    def __init__(self, model: Any, *, temperature: float, packs: bool = False) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
+        self.packs = packs
 
-    def forward(self, tokens_BS: Tensor, predictors_N: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    def at(self, *, temperature: float) -> Policy:
+        """The same weights at another temperature."""
+        return Policy(self.model, temperature=temperature, packs=self.packs)
+
+    def forward(
+        self, tokens_BS: Tensor, lengths_B: Tensor, predictors_N: Tensor, targets_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Log-probability of the targets and entropy in nats, [N] float32, of the distribution that was sampled from.
 
         `predictors_N` are flat places in [B * S]: the hidden state there predicts the target.
         """
-        num_tokens = len(targets_N)
-        hidden_BSH = self.model.base_model(input_ids=_widened(tokens_BS), use_cache=False).last_hidden_state
-        hidden_NH = hidden_BSH[:, : tokens_BS.shape[1]].flatten(0, 1).index_select(0, _lengthened(predictors_N))
+        num_tokens, hidden = len(targets_N), self._packed if self.packs else self._padded
+        hidden_NH = hidden(tokens_BS, lengths_B, _lengthened(predictors_N))
         head = self.model.get_output_embeddings()
         logprob_N, entropy_N = token_statistics(
             hidden_NH, head.weight, _lengthened(targets_N), temperature=self.temperature, bias_V=head.bias
         )
         return logprob_N[:num_tokens], entropy_N[:num_tokens]
+
+    def _padded(self, tokens_BS: Tensor, _lengths_B: Tensor, places_N: Tensor) -> Tensor:
+        hidden_BSH = self.model.base_model(input_ids=_widened(tokens_BS), use_cache=False).last_hidden_state
+        kept_BSH: Tensor = hidden_BSH[:, : tokens_BS.shape[1]]
+        return kept_BSH.flatten(0, 1).index_select(0, places_N)
+
+    def _packed(self, tokens_BS: Tensor, lengths_B: Tensor, places_N: Tensor) -> Tensor:
+        positions_BS = torch.arange(tokens_BS.shape[1], device=tokens_BS.device).expand_as(tokens_BS)
+        real_BS = positions_BS < lengths_B[:, None]
+        tokens_P, positions_P = tokens_BS[real_BS], positions_BS[real_BS]
+        pads = max(0, _FEWEST_ROWS - len(tokens_P))
+        hidden_1PH = self.model.base_model(
+            input_ids=nn.functional.pad(tokens_P, (0, pads))[None],
+            position_ids=torch.cat([positions_P, torch.arange(pads, device=positions_P.device)])[None],
+            row_lengths=(*lengths_B.tolist(), *([pads] if pads else [])),
+            use_cache=False,
+        ).last_hidden_state
+        places_BS = real_BS.flatten().cumsum(0) - 1
+        packed_PH: Tensor = hidden_1PH[0]
+        return packed_PH.index_select(0, places_BS[places_N])
 
 
 def _widened(tokens_BS: Tensor) -> Tensor:
@@ -77,15 +107,88 @@ def _attend(
     return mixed
 
 
+def _attend_packed(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    _attention_mask: None,
+    *,
+    row_lengths: Sequence[int],
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Row by row of what lies end to end, each as if it were alone: no place of [P, P] is computed for nothing."""
+    window = options.get("sliding_window")
+    rows = zip(*(torch.split(states, list(row_lengths), dim=2) for states in (query, key, value)), strict=True)
+    found = [_attend(module, q, k, v, _window_mask(q, window), **options)[0] for q, k, v in rows]
+    return torch.cat(found, dim=1), None
+
+
+def _window_mask(query: Tensor, window: int | None) -> Tensor | None:
+    """Where a row is longer than a sliding window: [1, 1, S, S], true where a place may look."""
+    size = query.shape[2]
+    if window is None or size <= window:
+        return None
+    places = torch.arange(size, device=query.device)
+    distance = places[:, None] - places
+    return ((distance >= 0) & (distance < window))[None, None]
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Boundaries are in `row_lengths`."""
+
+
 AttentionInterface.register(_ATTENTION, _attend)
 AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+AttentionInterface.register(_PACKED_ATTENTION, _attend_packed)
+AttentionMaskInterface.register(_PACKED_ATTENTION, _no_mask)
 
 
-def load_policy(folder: Path, *, temperature: float) -> Policy:
-    """The model in `folder` with float32 weights, ready to train; InvalidInput names what is missing or wrong."""
-    policy = Policy(_load(checked_folder(folder)), temperature=temperature)
-    _check_head(policy.model, folder)
-    return policy
+def load_policy(folder: Path, *, temperature: float, packs: bool = False, recomputes: bool = False) -> Policy:
+    """The model in `folder` with float32 weights, ready to train; InvalidInput names what is missing or wrong.
+
+    `recomputes`: a layer's activations are computed again in the backward pass instead of being kept.
+    """
+    model = _load(checked_folder(folder))
+    _check_head(model, folder)
+    if packs:
+        _enable_packing(model, folder)
+    if recomputes:
+        _enable_recomputing(model, folder)
+    return Policy(model, temperature=temperature, packs=packs)
+
+
+def _enable_recomputing(model: Any, folder: Path) -> None:
+    if not model.supports_gradient_checkpointing:
+        raise InvalidInput(
+            f"{folder}: {type(model).__name__} cannot compute its activations again. Set "
+            "training.activationCheckpointing to false."
+        )
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            # A layer asks whether it is in training, its parts do not drop out.
+            module.training = True
+
+
+@torch.no_grad()
+def _enable_packing(model: Any, folder: Path) -> None:
+    """InvalidInput unless a row's hidden states are the same alone and behind another row."""
+    tokens_S = torch.arange(24) % model.get_input_embeddings().weight.shape[0]
+    alone_SH = model.base_model(input_ids=tokens_S[None, 10:], use_cache=False).last_hidden_state[0]
+    model.set_attn_implementation(_PACKED_ATTENTION)
+    positions_S = torch.cat([torch.arange(10), torch.arange(14)])
+    try:
+        packed_SH = model.base_model(
+            input_ids=tokens_S[None], position_ids=positions_S[None], row_lengths=(10, 14), use_cache=False
+        ).last_hidden_state[0]
+    except TypeError:
+        packed_SH = None
+    if packed_SH is None or not torch.allclose(packed_SH[10:], alone_SH, rtol=1e-3, atol=1e-3):
+        raise InvalidInput(
+            f"{folder}: rows of {type(model).__name__} cannot lie end to end: one would see the other. Set "
+            "training.packing to false."
+        )
 
 
 def _load(folder: Path) -> Any:

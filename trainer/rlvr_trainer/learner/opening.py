@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import shutil
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -18,9 +20,10 @@ from rlvr_trainer.learner.backends.local import open_backend, open_scorer
 from rlvr_trainer.learner.exchange import Exchange
 from rlvr_trainer.learner.identity import accept, accept_own, job_digest
 from rlvr_trainer.learner.keeper import Keeper
-from rlvr_trainer.learner.loop import Learner
+from rlvr_trainer.learner.loop import Learner, publish
 from rlvr_trainer.learner.microbatches import Dealing
-from rlvr_trainer.learner.publish import Publisher
+from rlvr_trainer.learner.publish import Publisher, Unheard
+from rlvr_trainer.learner.ranks import ALONE, Ranks
 from rlvr_trainer.learner.state import Boundary, load_boundary
 from rlvr_trainer.learner.step import Method
 from rlvr_trainer.metrics import Board
@@ -29,48 +32,75 @@ from rlvr_trainer.storage.checkpoints import Checkpoint, Checkpoints, Manifest, 
 from rlvr_trainer.storage.patience import persist
 from rlvr_trainer.storage.store import check_writable
 from rlvr_trainer.surroundings import Surroundings
+from rlvr_trainer.wire import from_json, to_json
 
 logger = logging.getLogger(__name__)
 _CPU_PASS_TOKENS: Final = 2048
 """Passes this small stay in a CPU's cache: 1.5 times the speed of 16,384 for the arithmetic model."""
 
 
-def open_method(spec: RLVRJobSpec) -> Method:
+def open_method(spec: RLVRJobSpec, ranks: Ranks = ALONE) -> Method:
     """The base model and the recipe; InvalidInput for what cannot be trained."""
-    if spec.learner.backend.deepspeed is not None:
-        raise InvalidInput(
-            "learner.backend.deepspeed cannot be used yet: this version trains in one process. "
-            "Set learner.backend to {local: {}}, nodes to 1 and gpusPerNode to 0 or 1."
-        )
     recipe = build(resolve(spec.algorithm), max_tokens=spec.rollout.sampling.max_tokens)
     folder = model_folder(spec.model)
     return Method(
-        backend=open_backend(folder, spec),
+        backend=open_backend(folder, spec)
+        if spec.learner.backend.deepspeed is None
+        else _open_zero(folder, spec, ranks),
         recipe=recipe,
         reference=open_scorer(folder, spec) if recipe.needs_reference else None,
+        ranks=ranks,
     )
 
 
-def open_store_of(spec: RLVRJobSpec, surroundings: Surroundings) -> Checkpoints:
-    """Where the job's checkpoints are, known to be writable; waits for a store that is away."""
+def _open_zero(folder: Path, spec: RLVRJobSpec, ranks: Ranks) -> Backend:
+    """Imported late: DeepSpeed is not installed everywhere."""
+    try:
+        zero = importlib.import_module("rlvr_trainer.learner.backends.zero")
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            f"learner.backend.deepspeed needs the package {error.name}: install rlvr-operator[deepspeed], or set "
+            "learner.backend to {local: {}}."
+        ) from error
+    backend: Backend = zero.open_zero(folder, spec, ranks)
+    return backend
+
+
+def open_store_of(spec: RLVRJobSpec, surroundings: Surroundings, *, rank: int = 0) -> Checkpoints:
+    """Where the job's checkpoints are, which rank 0 knows to be writable; waits for a store that is away."""
     uri = spec.checkpoint.uri or str(surroundings.folder / "checkpoints")
-    persist(partial(check_writable, uri), on_error=_complain)
+    if rank == 0:
+        persist(partial(check_writable, uri), on_error=_complain)
     return open_checkpoints(uri, keep=spec.checkpoint.keep)
 
 
 def resume(
-    spec: RLVRJobSpec, checkpoints: Checkpoints, backend: Backend, surroundings: Surroundings
+    spec: RLVRJobSpec, checkpoints: Checkpoints, method: Method, surroundings: Surroundings
 ) -> tuple[Checkpoint | None, Boundary]:
-    """Bring `backend` to the newest whole checkpoint of this job; the base model without one."""
-    folder = surroundings.folder / "resume"
-    restore = partial(checkpoints.restore, folder, accept=partial(_accept, spec=spec, run=surroundings.run))
-    found = persist(restore, on_error=_complain)
-    if found is None:
+    """Bring the backend to the newest whole checkpoint of this job; the base model without one.
+
+    Rank 0 looks for it; the first rank of every other node fetches the same one.
+    """
+    folder, ranks = surroundings.folder / "resume", method.ranks
+    found = None
+    if ranks.rank == 0:
+        restore = partial(checkpoints.restore, folder, accept=partial(_accept, spec=spec, run=surroundings.run))
+        found = persist(restore, on_error=_complain)
+    told = ranks.tell(b"" if found is None else to_json(found.manifest))
+    if not told:
         return None, Boundary()
-    boundary = load_boundary(folder, backend, step=found.step)
-    shutil.rmtree(folder)
-    logger.info("resumed after step %d from %s", found.step, found.uri)
-    return found, boundary
+    checkpoint = checkpoints.named(from_json(told, Manifest))
+    if ranks.node_rank == 0 and ranks.rank != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        checkpoints.fetch(checkpoint, folder)
+    ranks.meet()
+    boundary = load_boundary(folder, method.backend, step=checkpoint.step)
+    ranks.meet()
+    if ranks.node_rank == 0:
+        shutil.rmtree(folder)
+    logger.info("resumed after step %d from %s", checkpoint.step, checkpoint.uri)
+    return checkpoint, boundary
 
 
 def open_learner(
@@ -84,27 +114,33 @@ def open_learner(
             minibatches=training.minibatches,
             epochs=training.epochs,
             seed=training.seed,
+            packs=training.packing,
             token_budget=pass_tokens(training.token_budget, method.recipe, device=method.backend.device),
         ),
         optimizer=training.optimizer,
         num_steps=training.steps,
         evaluate_every=spec.data.eval.every if spec.data.eval is not None else 0,
         exchange=exchange,
-        publisher=Publisher(
-            model_folder(spec.model),
-            folder=surroundings.folder / "policies",
-            announcement=surroundings.attempt_folder / "policy.json",
-            keep=2 + training.max_staleness,
-        ),
+        publisher=_publisher(spec, surroundings, rank=method.ranks.rank),
+        model=spec.model,
         keeper=keeper,
         board=board,
+    )
+
+
+def _publisher(spec: RLVRJobSpec, surroundings: Surroundings, *, rank: int) -> Publisher:
+    return (Publisher if rank == 0 else Unheard)(
+        model_folder(spec.model),
+        folder=surroundings.folder / "policies",
+        announcement=surroundings.attempt_folder / "policy.json",
+        keep=2 + spec.training.max_staleness,
     )
 
 
 def announce(learner: Learner, boundary: Boundary) -> None:
     """Tell the coordinator where the attempt begins, and publish the policy it begins with."""
     learner.exchange.announce(boundary)
-    learner.publisher.publish(boundary.step, learner.method.backend.weights())
+    publish(learner, boundary.step)
 
 
 def pass_tokens(token_budget: int, recipe: Recipe, *, device: torch.device) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rlvr_trainer.learner.exchange import write_renamed
 from rlvr_trainer.storage.policies import prune, seal_policy
+from rlvr_trainer.storage.signatures import SIGNATURE, Signature
 from rlvr_trainer.wire import to_json
 
 CONFIG: Final = "config.json"
@@ -42,7 +43,13 @@ class Publisher:
         self._config: dict[str, Any] = json.loads((base / CONFIG).read_bytes())
         self._surroundings = {path for pattern in _SURROUNDINGS for path in base.glob(pattern) if path.is_file()}
 
-    def publish(self, step: int, weights: dict[str, Tensor]) -> str:
+    @property
+    def vocabulary(self) -> int:
+        """Tokens the model knows."""
+        size: int = self._config.get("text_config", self._config)["vocab_size"]
+        return size
+
+    def publish(self, step: int, weights: dict[str, Tensor], *, signature: Signature | None = None) -> str:
         """Seal and announce the policy of `step` finished steps; returns its label."""
         draft = self._folder / ".draft"
         shutil.rmtree(draft, ignore_errors=True)
@@ -51,10 +58,19 @@ class Publisher:
             shutil.copyfile(path, draft / path.name)
         (draft / CONFIG).write_text(json.dumps(with_dtype(self._config, _dtype_of(weights)), indent=2))
         save_file(weights, draft / WEIGHTS, metadata={"format": "pt"})
+        if signature is not None:
+            (draft / SIGNATURE).write_bytes(to_json(signature))
         label = seal_policy(draft, step=step)
         write_renamed(self._announcement, to_json({"step": step, "label": label}))
         prune(self._folder, keep=self._keep, protected={label})
         return label
+
+
+class Unheard(Publisher):
+    """The publisher of every other rank: rank 0 publishes for all."""
+
+    def publish(self, step: int, weights: dict[str, Tensor], *, signature: Signature | None = None) -> str:  # noqa: ARG002
+        return ""
 
 
 def with_dtype(config: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:

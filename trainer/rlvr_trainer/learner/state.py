@@ -1,6 +1,7 @@
 """What an attempt must know to go on exactly where another stopped, as files of a checkpoint.
 
-    model.safetensors, optimizer.pt   the backend's
+    model.safetensors, optimizer.pt   the local backend's
+    state-R-of-N.safetensors          DeepSpeed's, one of each rank (shards.py)
     rng.pt                            torch's random state
     coordinator.json                  CoordinatorState of the step
     history.jsonl                     one StepReport per finished step
@@ -38,9 +39,8 @@ class Boundary:
     probe: Probe | None = None
 
 
-def save_boundary(folder: Path, backend: Backend, boundary: Boundary) -> None:
-    """Write every file of the checkpoint into `folder`."""
-    backend.save(folder)
+def save_boundary(folder: Path, boundary: Boundary) -> None:
+    """Write every file of the checkpoint but the backend's into `folder`."""
     torch.save(_random_state(), folder / RANDOM)
     (folder / COORDINATOR).write_bytes(to_json(boundary.state))
     (folder / HISTORY).write_bytes(b"".join(to_json(report) + b"\n" for report in boundary.history))

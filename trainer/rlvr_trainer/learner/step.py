@@ -6,26 +6,29 @@ Losses are divided by the totals of the whole update, so how an update is cut in
 starting policy thinks of a token (proximal log-probability, entropy) is found once per step; where there is a single
 update and nothing is chosen by entropy, its own forward pass is that look.
 
-Tokens are chosen over the batch of the whole step.  A rank passes its part of it and gets its part of the choice.
+Each rank computes its own rows.  What they found is added up, so afterwards every rank knows the whole step: tokens are
+chosen over the whole batch, and every sum is the same on all ranks.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from rlvr_trainer.algorithms.objective import Loss, Tokens, Totals
+from rlvr_trainer.algorithms.ranking import Share
 from rlvr_trainer.algorithms.recipe import Choice, Recipe
 from rlvr_trainer.learner.backends.base import Backend, Diverged, Scorer
 from rlvr_trainer.learner.batching import Batch
-from rlvr_trainer.learner.microbatches import MicroBatch, Plan, Rows, cut
+from rlvr_trainer.learner.microbatches import Deal, MicroBatch, Plan, Rows, cut
+from rlvr_trainer.learner.ranks import ALONE, Ranks
 from rlvr_trainer.learner.stopwatch import Stopwatch
-from rlvr_trainer.learner.tally import Counts, Trace, counts_of, tally
+from rlvr_trainer.learner.tally import Counts, Sums, Trace, pooled, tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class Method:
     recipe: Recipe
     reference: Scorer | None
     """The frozen base model; present when the recipe compares with it."""
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +57,10 @@ class Look:
         micro.put(micro.spread(logprob_N.detach()), self.logprob_BT)
         micro.put(micro.spread(entropy_N.detach()), self.entropy_BT)
 
+    def pooled(self, ranks: Ranks) -> Look:
+        """The looks of all ranks, each at its own rows."""
+        return Look(logprob_BT=ranks.add(self.logprob_BT), entropy_BT=ranks.add(self.entropy_BT))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stage:
@@ -66,6 +74,11 @@ class Stage:
     has_looked: bool
     """Whether `start` was filled by a pass of its own."""
     trace: Trace
+
+    def pooled(self, ranks: Ranks) -> Stage:
+        """What all ranks know at the end of the step, each of its own rows."""
+        start = self.start if self.has_looked else self.start.pooled(ranks)
+        return replace(self, start=start, trace=self.trace.pooled(ranks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,26 +110,27 @@ def take_step(batch: Batch, plan: Plan, method: Method, *, learning_rate: float,
     with watch.phase("look"):
         stage = prepare(batch, plan, method)
     updates = []
-    for number, passes in enumerate(plan.updates, start=1):
+    for number, deal in enumerate(plan.updates, start=1):
         try:
-            updates.append(update(stage, passes, method, learning_rate=learning_rate, watch=watch))
+            updates.append(update(stage, deal, method, learning_rate=learning_rate, watch=watch))
         except Diverged as error:
             raise Diverged(f"update {number} of {len(plan.updates)}: {error}") from error
-    return Findings(stage=stage, updates=tuple(updates))
+    return Findings(stage=stage.pooled(method.ranks), updates=tuple(updates))
 
 
 def prepare(batch: Batch, plan: Plan, method: Method) -> Stage:
     """Everything that stays fixed during the step."""
-    recipe = method.recipe
+    recipe, ranks, reference = method.recipe, method.ranks, method.reference
     has_looked = recipe.needs_entropy or len(plan.updates) > 1
-    start = look(method.backend, batch, plan.whole) if has_looked else Look.nowhere(batch)
+    start = look(method.backend, batch, plan.whole.passes) if has_looked else Look.nowhere(batch)
+    choice = choose(start.entropy_BT, batch, plan.whole, method)
     return Stage(
         batch=batch,
-        start=start,
-        reference=look(method.reference, batch, plan.whole) if method.reference is not None else None,
-        choice=choose(start.entropy_BT, batch, plan, recipe),
+        start=start.pooled(ranks) if has_looked else start,
+        reference=None if reference is None else look(reference, batch, plan.whole.passes).pooled(ranks),
+        choice=choice,
         has_looked=has_looked,
-        trace=Trace.of(batch.mask_BT, has_reference=method.reference is not None),
+        trace=Trace.of(batch.mask_BT, has_reference=reference is not None),
     )
 
 
@@ -130,49 +144,50 @@ def look(scorer: Scorer, batch: Batch, passes: Sequence[Rows]) -> Look:
     return seen
 
 
-def choose(entropy_BT: Tensor, batch: Batch, plan: Plan, recipe: Recipe) -> Choice:
-    """Which tokens are treated how, decided over the rows that the recipe wants to see together."""
-    if recipe.choice_scope != "microbatch":
-        return recipe.choose(entropy_BT, batch.mask_BT, of=batch.share)
-    selected_BT, uncertain_BT = torch.zeros_like(batch.mask_BT), torch.zeros_like(batch.mask_BT)
-    for rows in plan.whole:
-        micro = cut(batch, rows)
-        part = recipe.choose(micro.of(entropy_BT), micro.mask_MT)
-        micro.put(part.selected_BT, selected_BT)
-        micro.put(part.uncertain_BT, uncertain_BT)
-    return Choice(selected_BT=selected_BT, uncertain_BT=uncertain_BT)
+def choose(entropy_BT: Tensor, batch: Batch, deal: Deal, method: Method) -> Choice:
+    """Which tokens are treated how, decided over the rows that the recipe wants to see together.
+
+    Of the entropies only those of this rank's rows need be there.
+    """
+    recipe, mask_BT, ranks = method.recipe, batch.mask_BT, method.ranks
+    if not recipe.needs_entropy:
+        return recipe.choose(entropy_BT, mask_BT)
+    selected_BT, uncertain_BT = torch.zeros_like(mask_BT), torch.zeros_like(mask_BT)
+    for rows in deal.passes if recipe.choice_scope == "microbatch" else (deal.own,):
+        rows_M = torch.tensor(rows, dtype=torch.int64, device=mask_BT.device)
+        part = recipe.choose(entropy_BT[rows_M], mask_BT[rows_M], of=Share(rows_B=rows_M, add=ranks.add))
+        selected_BT[rows_M], uncertain_BT[rows_M] = part.selected_BT, part.uncertain_BT
+    return Choice(selected_BT=pooled(selected_BT, ranks), uncertain_BT=pooled(uncertain_BT, ranks))
 
 
-def update(stage: Stage, passes: Sequence[Rows], method: Method, *, learning_rate: float, watch: Stopwatch) -> Update:
+def update(stage: Stage, deal: Deal, method: Method, *, learning_rate: float, watch: Stopwatch) -> Update:
     """Add up the gradients of all passes, then take one optimizer step."""
-    totals = totals_of(stage, [row for rows in passes for row in rows])
-    parts, tallies = [], []
-    for rows in passes:
+    totals, sums = totals_of(stage, deal.rows), []
+    stage.trace.forget(deal.rows)
+    for rows in deal.passes:
         micro = cut(stage.batch, rows)
         with watch.phase("forward"):
             part = loss_of(stage, micro, totals, method)
         with watch.phase("backward"):
             method.backend.backward(part.total)
-        parts.append(part)
-        tallies.append(take_note(stage, micro, part, method.recipe))
-    loss = float(torch.stack([part.total.detach() for part in parts]).sum())
-    if not math.isfinite(loss):
-        raise Diverged(f"the loss is {loss}")
+        sums.append(Sums.of(part, tallied=take_note(stage, micro, part, method.recipe)))
+    found = Sums.all(sums, method.ranks)
+    if not math.isfinite(found.loss):
+        raise Diverged(f"the loss is {found.loss}")
     with watch.phase("update"):
         gradient_norm = method.backend.update(learning_rate=learning_rate)
-    high, low = counts_of(tallies, has_reference=stage.reference is not None)
-    return Update(loss=float(sum(part.policy for part in parts)), high=high, low=low, gradient_norm=gradient_norm)
+    high, low = found.counts(has_reference=stage.reference is not None)
+    return Update(loss=found.policy, high=high, low=low, gradient_norm=gradient_norm)
 
 
-def totals_of(stage: Stage, rows: Sequence[int]) -> Totals:
+def totals_of(stage: Stage, rows: Rows) -> Totals:
     """What the losses of an update are divided by, on every rank alike."""
     mask_BT, choice = stage.batch.mask_BT, stage.choice
     rows_U = torch.tensor(rows, device=mask_BT.device)
-    own = [mask_BT[rows_U].sum(), choice.selected_BT[rows_U].sum(), choice.uncertain_BT[rows_U].sum()]
-    counts = torch.stack([torch.full_like(own[0], len(rows)), *own])
-    num_sequences, num_tokens, num_selected, num_uncertain = stage.batch.share.add(counts).tolist()
+    counts = [mask_BT[rows_U].sum(), choice.selected_BT[rows_U].sum(), choice.uncertain_BT[rows_U].sum()]
+    num_tokens, num_selected, num_uncertain = torch.stack(counts).tolist()
     return Totals(
-        num_sequences=num_sequences, num_tokens=num_tokens, num_selected=num_selected, num_uncertain=num_uncertain
+        num_sequences=len(rows), num_tokens=num_tokens, num_selected=num_selected, num_uncertain=num_uncertain
     )
 
 

@@ -21,10 +21,9 @@ class Stop:
     def request(self) -> None:
         self._asked.set()
 
-    def check(self) -> None:
-        """Raise StopRequested once somebody asked."""
-        if self._asked.is_set():
-            raise StopRequested
+    @property
+    def is_asked(self) -> bool:
+        return self._asked.is_set()
 
 
 def stop_on_signals(stop: Stop, also: Callable[[], None]) -> None:

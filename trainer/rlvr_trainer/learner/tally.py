@@ -12,8 +12,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rlvr_trainer.algorithms.objective import TokenFacts
-from rlvr_trainer.learner.microbatches import MicroBatch
+from rlvr_trainer.algorithms.objective import Loss, TokenFacts
+from rlvr_trainer.learner.microbatches import MicroBatch, Rows
+from rlvr_trainer.learner.ranks import Ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,57 @@ class Trace:
         if self.k3_BT is not None and facts.k3_MT is not None:
             micro.put(facts.k3_MT, self.k3_BT)
 
+    def forget(self, rows: Rows) -> None:
+        """Rows that are about to be in an update, on whatever rank."""
+        self.clipped_BT[list(rows)] = False
+        if self.k3_BT is not None:
+            self.k3_BT[list(rows)] = 0.0
+
+    def pooled(self, ranks: Ranks) -> Trace:
+        """The traces of all ranks: each remembers the rows that it computed last."""
+        k3_BT = None if self.k3_BT is None else ranks.add(self.k3_BT)
+        return Trace(clipped_BT=pooled(self.clipped_BT, ranks), k3_BT=k3_BT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sums:
+    """What the passes of an update add up to."""
+
+    losses_2: Tensor
+    """Whole loss and its policy part."""
+    classes_26: Tensor
+    """As `tally` has them."""
+
+    @classmethod
+    def of(cls, part: Loss, *, tallied: Tensor) -> Self:
+        """One pass; everything stays on its device."""
+        return cls(losses_2=torch.stack([part.total.detach(), part.policy]).double(), classes_26=tallied)
+
+    @classmethod
+    def all(cls, passes: Sequence[Sums], ranks: Ranks) -> Self:
+        """All passes of all ranks."""
+        own = [torch.cat([one.losses_2, one.classes_26.flatten()]) for one in passes]
+        total = ranks.add(torch.stack(own).sum(0))
+        return cls(losses_2=total[:2], classes_26=total[2:].view(2, -1))
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses_2[0])
+
+    @property
+    def policy(self) -> float:
+        return float(self.losses_2[1])
+
+    def counts(self, *, has_reference: bool) -> tuple[Counts, Counts]:
+        """Of both classes."""
+        high, low = self.classes_26.tolist()
+        return _counts(high, has_reference=has_reference), _counts(low, has_reference=has_reference)
+
+
+def pooled(flags_BT: Tensor, ranks: Ranks) -> Tensor:
+    """True where any rank has it; no two ranks have the same row."""
+    return ranks.add(flags_BT.to(torch.int32)).bool()
+
 
 def tally(facts: TokenFacts, mask_MT: Tensor, selected_MT: Tensor, high_MT: Tensor) -> Tensor:
     """[2, 6] float64 sums of a pass, in the order of Counts; they stay on the device."""
@@ -75,12 +127,6 @@ def tally(facts: TokenFacts, mask_MT: Tensor, selected_MT: Tensor, high_MT: Tens
     values_6MT = torch.stack([*columns, torch.zeros_like(mask_MT) if facts.k3_MT is None else facts.k3_MT]).double()
     classes_2MT = torch.stack([mask_MT & high_MT, mask_MT & ~high_MT])
     return torch.where(classes_2MT[:, None], values_6MT, 0.0).sum((-2, -1))
-
-
-def counts_of(tallies: Sequence[Tensor], *, has_reference: bool) -> tuple[Counts, Counts]:
-    """Counts of both classes over all passes."""
-    high, low = torch.stack(list(tallies)).sum(0).tolist()
-    return _counts(high, has_reference=has_reference), _counts(low, has_reference=has_reference)
 
 
 def _counts(sums: Sequence[float], *, has_reference: bool) -> Counts:

@@ -5,15 +5,17 @@ Not covered: a custom verifier, whose code only its own worker process imports, 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
 from rlvr_api import RLVRJob
 from rlvr_trainer.data.prompts import validate_data
 from rlvr_trainer.engines.local.architecture import read_architecture
+from rlvr_trainer.engines.vllm import check_vllm
 from rlvr_trainer.errors import InvalidInput, TrainerError, Unavailable
 from rlvr_trainer.models.folder import model_folder
 from rlvr_trainer.storage.store import check_writable
-from rlvr_trainer.verifiers.registry import MODULES, kind_of, verifier_for
+from rlvr_trainer.verifiers.registry import verifier_for
 
 Check = Callable[[RLVRJob], None]
 
@@ -42,15 +44,12 @@ def check_elsewhere(job: RLVRJob) -> tuple[str, ...]:
 
 def check_run(job: RLVRJob) -> None:
     """`check_job`, and what only matters to a run on this machine; Unavailable if just the checkpoint store is away."""
-    _all_of(job, (check_job, check_engine, check_suspended, check_checkpoints))
+    _all_of(job, (check_job, check_engine, check_nodes, check_suspended, check_checkpoints))
 
 
 def check_engine(job: RLVRJob) -> None:
-    if job.spec.rollout.engine != "local":
-        raise InvalidInput(
-            f"spec.rollout.engine is {job.spec.rollout.engine!r}, which `rlvr run` cannot start yet: set it to local, "
-            "in the manifest or with --set spec.rollout.engine=local."
-        )
+    if job.spec.rollout.engine == "vllm":
+        check_vllm()
 
 
 def check_suspended(job: RLVRJob) -> None:
@@ -59,16 +58,24 @@ def check_suspended(job: RLVRJob) -> None:
 
 
 def check_learner(job: RLVRJob) -> None:
-    learner = job.spec.learner
-    if learner.backend.deepspeed is not None:
-        raise InvalidInput("spec.learner.backend.deepspeed is not available in this version: use `local: {}`.")
-    if learner.nodes > 1:
-        raise InvalidInput(f"spec.learner.nodes is {learner.nodes}, but the local backend is one process: set 1.")
+    if job.spec.learner.backend.deepspeed is not None and importlib.util.find_spec("deepspeed") is None:
+        raise InvalidInput(
+            "spec.learner.backend.deepspeed needs DeepSpeed, which is not installed here: install "
+            "rlvr-operator[deepspeed], or set the backend to {local: {}}."
+        )
+
+
+def check_nodes(job: RLVRJob) -> None:
+    if job.spec.learner.nodes > 1:
+        raise InvalidInput(
+            f"spec.learner.nodes is {job.spec.learner.nodes}, but `rlvr run` is one machine: set it to 1; "
+            "gpusPerNode is the number of ranks."
+        )
 
 
 def check_verifiers(job: RLVRJob) -> None:
     for spec in job.spec.reward.verifiers:
-        if kind_of(spec) not in MODULES or spec.custom is None:
+        if spec.custom is None:
             verifier_for(spec)
 
 
@@ -78,7 +85,9 @@ def check_model_and_data(job: RLVRJob) -> None:
 
 
 def check_model(job: RLVRJob) -> None:
-    read_architecture(model_folder(job.spec.model))
+    folder = model_folder(job.spec.model)
+    if job.spec.rollout.engine == "local":
+        read_architecture(folder)
 
 
 def check_data(job: RLVRJob) -> None:

@@ -54,7 +54,8 @@ def plan(job: RLVRJob, *, folder: RunFolder, ports: Iterable[int]) -> tuple[Proc
         _process("reward", index, next(port), folder=folder.root / f"reward-{index}")
         for index in range(job.spec.reward.replicas)
     )
-    rollouts = tuple(_rollout(index, port, folder.root) for index in range(job.spec.rollout.replicas))
+    server = "vllm" if job.spec.rollout.engine == "vllm" else "engine"
+    rollouts = tuple(_rollout(index, port, folder.root, server) for index in range(job.spec.rollout.replicas))
     peers = {
         "RLVR_REWARDS": ",".join(reward.url for reward in rewards),
         "RLVR_ROLLOUTS": ",".join(agent.url for _, agent in rollouts),
@@ -112,10 +113,11 @@ def scrape_targets(job: RLVRJob, specs: Iterable[ProcessSpec]) -> list[dict[str,
     ]
 
 
-def _rollout(index: int, port: Iterator[int], root: Path) -> tuple[ProcessSpec, ProcessSpec]:
-    """Engine and agent, which share a folder as two containers share a pod's."""
+def _rollout(index: int, port: Iterator[int], root: Path, server: str) -> tuple[ProcessSpec, ProcessSpec]:
+    """Engine and agent, which share a folder as two containers share a pod's; `server` is who serves the engine."""
     folder = root / f"rollout-{index}"
-    engine = _process("engine", index, next(port), folder=folder, name=f"rollout-{index}-engine")
+    name, argv = f"rollout-{index}-engine", _argv(server)
+    engine = _process("engine", index, next(port), folder=folder, name=name, argv=argv)
     told = {"RLVR_ENGINE": engine.url}
     agent = _process("rollout", index, next(port), folder=folder, name=f"rollout-{index}-agent", environment=told)
     return engine, agent
@@ -123,5 +125,8 @@ def _rollout(index: int, port: Iterator[int], root: Path) -> tuple[ProcessSpec, 
 
 def _process(role: str, index: int, port: int, *, folder: Path, **more: Any) -> ProcessSpec:
     default = {"name": role if role == "coordinator" else f"{role}-{index}", "member": Member(rule=Rule.REPLACE)}
-    argv = (sys.executable, "-m", "rlvr_trainer", role)
-    return ProcessSpec(role=role, index=index, port=port, folder=folder, argv=argv, **{**default, **more})
+    return ProcessSpec(role=role, index=index, port=port, folder=folder, **{"argv": _argv(role), **default, **more})
+
+
+def _argv(role: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "rlvr_trainer", role)

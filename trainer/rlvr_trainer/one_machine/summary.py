@@ -51,7 +51,6 @@ def opening(job: RLVRJob, specs: Sequence[ProcessSpec], origin: Origin, *, folde
         yield f"             {spec.name} {spec.url}/metrics"
     yield "  prometheus scrape_configs:"
     yield "             - job_name: rlvr"
-    yield f"               authorization: {{credentials_file: {folder.token}}}"
     yield f"               file_sd_configs: [{{files: [{folder.targets}]}}]"
 
 

@@ -91,7 +91,7 @@ class Watcher:
 
     async def follow_progress(self) -> None:
         """Ask the coordinator how far it is, for as long as this runs."""
-        async with open_client(token=self._run.token) as client:
+        async with open_client(token=lambda: self._run.token) as client:
             while True:
                 try:
                     answer = await client.once("GET", self._run.progress_url, None, timeout=2.0)

@@ -32,6 +32,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """VerifierSpec, as JSON."""
     memory_bytes: int
     """The worker may not have more private memory."""
+    deadline_seconds: float
+    """After so long an item costs the worker its life."""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,6 +88,8 @@ class Pool:
         self._setup = setup
         self._limits = limits
         self._board = board
+        for cause in ("deadline", "crash"):
+            board.add("rlvr_reward_workers_killed_total", 0, reason=cause)
         self._waiting: deque[_Job] = deque()
         self._arrival = asyncio.Event()
         self._mean_seconds = _CHUNK_SECONDS  # so the first chunks are single items

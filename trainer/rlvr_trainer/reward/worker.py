@@ -58,7 +58,12 @@ def judge_all(messages: Iterator[bytes], verifiers: tuple[Weighted, ...], *, con
 def load(setup: Setup) -> tuple[Weighted, ...]:
     """The verifiers of a setup; InvalidInput when one cannot work here."""
     specs = [VerifierSpec.model_validate_json(text) for text in setup.verifiers]
-    return tuple(Weighted(kind=kind_of(spec), verifier=verifier_for(spec), weight=spec.weight) for spec in specs)
+    return tuple(_weighted(spec, deadline_seconds=setup.deadline_seconds) for spec in specs)
+
+
+def _weighted(spec: VerifierSpec, *, deadline_seconds: float) -> Weighted:
+    verifier = verifier_for(spec, deadline_seconds=deadline_seconds)
+    return Weighted(kind=kind_of(spec), verifier=verifier, weight=spec.weight)
 
 
 def limit(setup: Setup) -> None:

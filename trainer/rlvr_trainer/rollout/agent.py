@@ -18,7 +18,8 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from rlvr_api import RLVRJob
+from rlvr_api import RLVRJob, contract
+from rlvr_trainer.credentials import TokenCheck, TokenSource, credentials_of
 from rlvr_trainer.errors import InvalidInput, Unavailable
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.rollout.engine import EngineControl, Patience
@@ -48,33 +49,52 @@ def main(surroundings: Surroundings) -> None:
     """Serve until SIGTERM."""
     job = RLVRJob.model_validate_json(surroundings.job.read_bytes())
     asyncio.run(_serve(surroundings, max_in_flight=_QUEUE * job.spec.rollout.max_concurrent))
+    raise SystemExit(contract.EXIT_STOPPED)
 
 
 async def _serve(surroundings: Surroundings, *, max_in_flight: int) -> None:
     if not surroundings.engine:
         raise InvalidInput("RLVR_ENGINE is not set: the agent needs the URL of its engine.")
-    stop, board = asyncio.Event(), Board()
+    stop, board, credentials = asyncio.Event(), Board("rlvr_rollout_"), credentials_of(surroundings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     policies = (surroundings.folder / "policies").resolve()  # the engine may stand elsewhere
     async with open_agent(
-        surroundings.engine, policies=policies, token=surroundings.token, board=board, max_in_flight=max_in_flight
+        surroundings.engine, policies=policies, token=credentials.token, board=board, max_in_flight=max_in_flight
     ) as agent:
-        app = agent_app(agent, board, token=surroundings.token)
+        app = agent_app(agent, board, check=credentials.check)
         async with serving(app, host=surroundings.host, port=surroundings.port, cancel_on_disconnect=True) as url:
             log.info("agent of %s listens on %s", surroundings.engine, url)
-            await stop.wait()
+            await _until(stop, agent.given_up)
+
+
+async def _until(stop: asyncio.Event, given_up: asyncio.Future[None]) -> None:
+    """Return when asked to stop; raise when the engine is given up."""
+    given_up.add_done_callback(lambda _: stop.set())
+    await stop.wait()
+    if given_up.done():
+        given_up.result()
 
 
 @contextlib.asynccontextmanager
 async def open_agent(
-    engine_url: str, *, policies: Path, token: str, board: Board, max_in_flight: int, patience: Patience = _PATIENCE
+    engine_url: str,
+    *,
+    policies: Path,
+    token: TokenSource,
+    board: Board,
+    max_in_flight: int,
+    patience: Patience = _PATIENCE,
 ) -> AsyncIterator[Agent]:
     """An agent that watches its engine while the block runs."""
     remove_partial(policies)
-    async with open_client(token=None) as local, open_client(token=token) as coordinator:
+    async with (
+        open_client(token=None) as local,
+        open_client(token=None, keep_alive=False) as control,
+        open_client(token=token) as coordinator,
+    ):
         door = FrontDoor(local.session, engine_url, board, max_in_flight=max_in_flight)
-        engine = EngineControl(local, engine_url, patience)
-        updates = Updates(engine, coordinator.session, board, policies=policies, cut_off=door.cut_off)
+        engine = EngineControl(control, engine_url, patience)
+        updates = Updates(engine, coordinator.session, board, policies=policies, answers=door)
         watch = asyncio.create_task(_watch(updates, patience.between_looks))
         try:
             yield Agent(door, updates)
@@ -88,9 +108,9 @@ async def _watch(updates: Updates, seconds: float) -> NoReturn:
         await asyncio.sleep(seconds)
 
 
-def agent_app(agent: Agent, board: Board, *, token: str) -> web.Application:
+def agent_app(agent: Agent, board: Board, *, check: TokenCheck) -> web.Application:
     """The routes of one agent."""
-    app = make_app(board, token=token)
+    app = make_app(board, check=check)
     app.router.add_get("/health", agent.health)
     app.router.add_get("/status", agent.status)
     app.router.add_post("/inference/v1/generate", agent.generate)
@@ -105,6 +125,11 @@ class Agent:
         self._door = door
         self._updates = updates
         self._running: set[asyncio.Task[Update]] = set()
+
+    @property
+    def given_up(self) -> asyncio.Future[None]:
+        """Gets the reason why the engine cannot serve."""
+        return self._updates.given_up
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=200 if self._updates.standing.version is not None else 503)
@@ -126,7 +151,8 @@ class Agent:
         self._running.add(task)
         task.add_done_callback(self._forget)
         update = await asyncio.shield(task)
-        return web.json_response({"label": offer.label, "fetchSeconds": update.fetch, "pauseSeconds": update.pause})
+        seconds = {"fetchSeconds": update.fetch, "pauseSeconds": update.pause, "probeSeconds": update.probe}
+        return web.json_response({"label": offer.label, **seconds})
 
     def _forget(self, task: asyncio.Task[Update]) -> None:
         self._running.discard(task)
@@ -135,7 +161,7 @@ class Agent:
 
 
 class FrontDoor:
-    """Forwards generation requests and can cut all of them off."""
+    """Forwards generation requests, can keep their answers back and cut all of them off."""
 
     def __init__(self, session: aiohttp.ClientSession, engine_url: str, board: Board, *, max_in_flight: int) -> None:
         self._session = session
@@ -143,6 +169,14 @@ class FrontDoor:
         self._board = board
         self._max_in_flight = max_in_flight
         self._deadlines: set[asyncio.Timeout] = set()
+        self._may_answer = asyncio.Event()
+        self._may_answer.set()
+
+    def hold(self) -> None:
+        self._may_answer.clear()
+
+    def release(self) -> None:
+        self._may_answer.set()
 
     def cut_off(self) -> None:
         """End every request in flight with 503: its answer could not be trusted, or will never come."""
@@ -161,11 +195,29 @@ class FrontDoor:
                     async with self._session.post(
                         self._url, data=body, headers=_JSON, timeout=_NO_DEADLINE
                     ) as upstream:
-                        return await _streamed(request, upstream)
+                        return await self._answered(request, upstream)
         except TimeoutError as error:
             raise Unavailable("the engine was lost or its update failed while it answered; ask again.") from error
         except aiohttp.ClientError as error:
             raise Unavailable(f"the engine failed to answer: {type(error).__name__}: {error}") from error
+
+    async def _answered(self, request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Stream the answer as fast as whoever asked reads it."""
+        first = await upstream.content.readany()
+        await self._may_answer.wait()
+        reply = web.StreamResponse(status=upstream.status, headers={"Content-Type": upstream.content_type})
+        await reply.prepare(request)
+        try:
+            await reply.write(first)
+            async for chunk in upstream.content.iter_any():
+                await reply.write(chunk)
+            await reply.write_eof()
+        except BaseException:
+            # A cancellation too: half an answer is out, and only a broken connection can say that it is not whole.
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+        return reply
 
     @contextlib.contextmanager
     def _counted(self, deadline: asyncio.Timeout) -> Iterator[None]:
@@ -176,20 +228,3 @@ class FrontDoor:
         finally:
             self._deadlines.discard(deadline)
             self._board.set("rlvr_rollout_requests_in_flight", len(self._deadlines))
-
-
-async def _streamed(request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
-    reply = web.StreamResponse(status=upstream.status, headers={"Content-Type": upstream.content_type})
-    first = await upstream.content.readany()
-    await reply.prepare(request)
-    try:
-        await reply.write(first)
-        async for chunk in upstream.content.iter_any():
-            await reply.write(chunk)
-        await reply.write_eof()
-    except BaseException:
-        # A cancellation too: half an answer is out, and only a broken connection can still say that it is not whole.
-        if request.transport is not None:
-            request.transport.abort()
-        raise
-    return reply

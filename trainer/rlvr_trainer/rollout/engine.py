@@ -1,15 +1,17 @@
-"""The agent's side of an engine's control routes (vLLM 0.32, or the local engine that speaks like it).
+"""The agent's side of an engine's control routes (vLLM 0.29 or newer, or the local engine that speaks like it).
 
 Every call has a deadline in seconds; a control call that never returns is how rollouts hang for ever.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_trainer.errors import TrainerError
+from rlvr_trainer.engines.vllm import check_version
+from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.transport import Client
 
 
@@ -25,6 +27,8 @@ class Patience:
     load: float = 600.0
     label: float = 30.0
     resume: float = 60.0
+    probe: float = 60.0
+    """For the engine to say what it thinks of a few tokens; whatever is in flight is read again meanwhile."""
 
 
 class EngineControl:
@@ -36,27 +40,69 @@ class EngineControl:
         self.patience = patience
 
     async def weight_version(self) -> str:
-        reply = await self.client.once("GET", f"{self.url}/weight_info", None, timeout=self.patience.look)
+        reply = await self._once("GET", "/weight_info", None, seconds=self.patience.look)
         return str(_field(reply, "weight_version"))
+
+    async def check(self) -> None:
+        """InvalidInput when the engine is a vLLM too old for us; waits for one that is still starting."""
+        reply = await self.client.get(f"{self.url}/version", deadline=self.patience.pause)
+        if not isinstance(reply, dict) or "engine" not in reply:
+            check_version(str(_field(reply, "version")))
+
+    async def has_directory_transfer(self) -> bool:
+        """Whether our plug-in (`rlvr_vllm`) is in it; asked by preparing it for use."""
+        try:
+            await self._once(
+                "POST", "/init_weight_transfer_engine", {"init_info": {"safetensors_dir": True}}, seconds=10
+            )
+        except Unavailable:
+            raise
+        except TrainerError:
+            return False
+        return True
 
     async def pause(self) -> None:
         """Freeze everything in place; keys and values are computed anew under the weights it resumes with."""
         # clear_cache is explicit: without it vLLM would go on with keys and values of the old weights.
         await self.client.post(f"{self.url}/pause?mode=keep&clear_cache=true", deadline=self.patience.pause)
 
-    async def load(self, folder: Path) -> None:
+    async def reload(self, folder: Path, *, label: str) -> None:
+        """Have every worker read `folder` as if it had started from it, then name what it holds."""
         body = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
-        await self.client.once("POST", f"{self.url}/collective_rpc", body, timeout=self.patience.load)
+        await self._once("POST", "/collective_rpc", body, seconds=self.patience.load)
+        await self.client.post(
+            f"{self.url}/update_weight_version", {"new_version": label}, deadline=self.patience.label
+        )
 
-    async def label(self, version: str) -> None:
-        body = {"new_version": version}
-        await self.client.post(f"{self.url}/update_weight_version", body, deadline=self.patience.label)
+    async def transfer(self, folder: Path, *, label: str) -> None:
+        """The same through our plug-in, which checks the folder before it touches a weight."""
+        await self._once("POST", "/start_weight_update", None, seconds=self.patience.label)
+        await self._once("POST", "/update_weights", {"update_info": {"path": str(folder)}}, seconds=self.patience.load)
+        await self._once("POST", "/finish_weight_update", {"weight_version": label}, seconds=self.patience.load)
 
     async def resume(self) -> None:
-        await self.client.once("POST", f"{self.url}/resume", None, timeout=self.patience.resume)
+        await self._once("POST", "/resume", None, seconds=self.patience.resume)
 
     async def abort_all(self) -> None:
-        await self.client.once("POST", f"{self.url}/abort_requests", {}, timeout=self.patience.label)
+        await self._once("POST", "/abort_requests", {}, seconds=self.patience.label)
+
+    async def logprobs_of(self, token_ids: Sequence[int], *, label: str) -> list[float]:
+        """Log-probability of every token but the first, at temperature 1."""
+        body = {
+            "request_id": f"probe-{label}",
+            "token_ids": list(token_ids),
+            "cache_salt": label,
+            "sampling_params": {"max_tokens": 1, "prompt_logprobs": 0, "detokenize": False},
+        }
+        reply = await self._once("POST", "/inference/v1/generate", body, seconds=self.patience.probe)
+        found = _field(reply, "prompt_logprobs")
+        try:
+            return [float(row[str(token)]["logprob"]) for token, row in zip(token_ids[1:], found[1:], strict=True)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainerError(f"the engine answered a probe of {len(token_ids)} tokens with {found!r}") from error
+
+    async def _once(self, method: str, path: str, body: Any, *, seconds: float) -> Any:
+        return await self.client.once(method, f"{self.url}{path}", body, timeout=seconds)
 
 
 def _field(reply: Any, name: str) -> Any:

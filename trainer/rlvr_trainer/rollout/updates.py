@@ -1,8 +1,10 @@
 """Move the engine from one policy to the next without dropping a request.
 
-fetch -> pause(keep) -> reload_weights -> update_weight_version -> check -> resume.  One update at a time; the next
-waits.  Whatever fails, the engine is resumed; once weights may have changed, everything in flight is cut off rather
-than answered under a label nobody can vouch for.
+    fetch -> pause(keep) -> new weights, named -> resume -> probe -> answer again
+
+One update at a time; the next waits.  Whatever fails, the engine is resumed; once weights may have changed, everything
+in flight is cut off rather than answered under a label nobody can vouch for.  Answers that are finished before the
+probe has agreed wait for it.  An engine whose log-probabilities are not the policy's is given up (`Mistrust`).
 """
 
 from __future__ import annotations
@@ -10,23 +12,40 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 
-from rlvr_trainer.errors import TrainerError, Unavailable
+from rlvr_trainer.errors import InvalidInput, TrainerError, Unavailable
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.rollout.engine import EngineControl
 from rlvr_trainer.rollout.fetch import fetch_policy
 from rlvr_trainer.rollout.standing import Standing
 from rlvr_trainer.storage.policies import prune, step_of
+from rlvr_trainer.storage.signatures import difference, read_signature
 
 log = logging.getLogger(__name__)
 _KEPT: Final = 2
 """Policies on this node's disk: the one in use and the one before."""
+
+
+class Mistrust(TrainerError):
+    """The engine says it holds a policy, and its log-probabilities say otherwise."""
+
+
+class Answers(Protocol):
+    """Who passes answers of the engine on."""
+
+    def hold(self) -> None:
+        """Keep answers back."""
+
+    def release(self) -> None:
+        """Let them go."""
+
+    def cut_off(self) -> None:
+        """End every request in flight with 503."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +54,7 @@ class Update:
 
     fetch: float
     pause: float
+    probe: float
 
 
 class Updates:
@@ -47,27 +67,32 @@ class Updates:
         board: Board,
         *,
         policies: Path,
-        cut_off: Callable[[], None],
+        answers: Answers,
     ) -> None:
         self.standing = Standing()
+        self.given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets the reason why this engine cannot serve."""
         self._engine = engine
         self._coordinator = coordinator
         self._board = board
         self._policies = policies
-        self._cut_off = cut_off
+        self._answers = answers
         self._turn = asyncio.Lock()
+        self._has_plugin = False
 
     async def move_to(self, label: str, *, url: str) -> Update:
         """Install policy `label` from `url`; nothing is done when it is there already."""
         async with self._turn:
             await self._look()
             if self.standing.version == label:
-                return Update(fetch=0.0, pause=0.0)
+                return Update(fetch=0.0, pause=0.0, probe=0.0)
             self.standing = replace(self.standing, is_updating=True)
             try:
                 return await self._update(label, url)
-            except TrainerError:
+            except TrainerError as error:
                 self._board.add("rlvr_rollout_policy_errors_total")
+                if isinstance(error, Mistrust | InvalidInput) and not self.given_up.done():
+                    self.given_up.set_exception(error)
                 raise
             finally:
                 self.standing = replace(self.standing, is_updating=False)
@@ -87,35 +112,60 @@ class Updates:
         self.standing = replace(self.standing, seen=seen)
         if known is not None and self.standing.version is None:
             log.warning("the engine holds %s instead of %s: waiting for a policy", seen or "nothing known", known)
-            self._cut_off()
+            self._answers.cut_off()
 
     async def _update(self, label: str, url: str) -> Update:
         began = time.monotonic()
+        if self.standing.version is None:  # a new engine, perhaps another one than before
+            await self._engine.check()
+            self._has_plugin = await self._engine.has_directory_transfer()
         folder = await fetch_policy(self._coordinator, label=label, url=url, policies=self._policies)
-        fetched = time.monotonic()
-        await self._install(label, folder)
-        update = Update(fetch=fetched - began, pause=time.monotonic() - fetched)
-        self._board.observe("rlvr_rollout_policy_fetch_seconds", update.fetch)
-        self._board.observe("rlvr_rollout_pause_seconds", update.pause)
-        self._board.set("rlvr_rollout_policy_step", step_of(label))
+        fetch = time.monotonic() - began
+        update = replace(await self._install(label, folder), fetch=fetch)
+        self._tell(label, update)
         await asyncio.to_thread(prune, self._policies, keep=_KEPT, protected={label})
-        log.info("policy %s: fetched in %.2f s, paused for %.2f s", label, update.fetch, update.pause)
         return update
 
-    async def _install(self, label: str, folder: Path) -> None:
-        engine = self._engine
+    async def _install(self, label: str, folder: Path) -> Update:
+        began = time.monotonic()
+        self._answers.hold()
         try:
-            await engine.pause()
-            await engine.load(folder)
-            await engine.label(label)
-            _expect_label(label, await engine.weight_version())
-            await engine.resume()
+            await self._change_weights(label, folder)
+            resumed = time.monotonic()
+            await self._probe(label, folder)
         except BaseException:  # a cancelled update too must not leave the engine paused
             self.standing = replace(self.standing, is_dirty=True)
-            self._cut_off()
+            self._answers.cut_off()
             await self._set_going()
             raise
+        finally:
+            self._answers.release()
         self.standing = replace(self.standing, installed=label, seen=label, is_dirty=False)
+        return Update(fetch=0.0, pause=resumed - began, probe=time.monotonic() - resumed)
+
+    async def _change_weights(self, label: str, folder: Path) -> None:
+        engine = self._engine
+        await engine.pause()
+        await (engine.transfer if self._has_plugin else engine.reload)(folder, label=label)
+        _expect_label(label, await engine.weight_version())
+        await engine.resume()
+
+    async def _probe(self, label: str, folder: Path) -> None:
+        """Mistrust unless the engine agrees with what the learner signed, if it signed anything."""
+        signature = read_signature(folder)
+        if signature is None:
+            log.warning("policy %s is not signed: what the engine holds is not checked", label)
+            return
+        gap = difference(signature, await self._engine.logprobs_of(signature.token_ids, label=label))
+        self._board.set("rlvr_rollout_probe_difference_nats", gap)
+        log.info("policy %s: engine and learner differ by %.2e nats on fixed tokens", label, gap)
+        if gap > signature.tolerance:
+            raise Mistrust(
+                f"the engine took policy {label}, but its log-probabilities are {gap:.2g} nats from the learner's "
+                f"(at most {signature.tolerance:g}): it kept some old weights, or computes in another precision than "
+                "model.dtype. With tied embeddings vLLM needs the plug-in safetensors_dir (pip install rlvr-operator "
+                "beside it)."
+            )
 
     async def _set_going(self) -> None:
         """After a failure: nothing left in flight, nothing left paused."""
@@ -124,6 +174,16 @@ class Updates:
                 await attempt()
             except TrainerError as error:
                 log.warning("after a failed update: %s", error)
+
+    def _tell(self, label: str, update: Update) -> None:
+        self._board.observe("rlvr_rollout_policy_fetch_seconds", update.fetch)
+        self._board.observe("rlvr_rollout_pause_seconds", update.pause)
+        self._board.set("rlvr_rollout_policy_step", step_of(label))
+        how = "plug-in" if self._has_plugin else "reload_weights"
+        log.info(
+            "policy %s by %s: fetched in %.2f s, paused for %.3f s, probed in %.3f s",
+            *(label, how, update.fetch, update.pause, update.probe),
+        )
 
 
 def _expect_label(label: str, seen: str) -> None:

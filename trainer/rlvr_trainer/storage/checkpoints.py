@@ -104,10 +104,19 @@ def describe(step: int, files: Mapping[str, Path], origin: Origin) -> Manifest:
 
 def plan_save(files: Mapping[str, Path], manifest: Manifest) -> tuple[Operation, ...]:
     """What stores a checkpoint, in the only order that is safe: an old READY goes first, the new one comes last."""
+    return (*plan_files(manifest.step, files), *plan_seal(manifest))
+
+
+def plan_files(step: int, files: Mapping[str, Path]) -> tuple[Operation, ...]:
+    """The files of `step`, which is no checkpoint any more and none yet."""
+    name = checkpoint_name(step)
+    return (Delete(f"{name}/{READY}"), *(Put(f"{name}/{file}", path) for file, path in files.items()))
+
+
+def plan_seal(manifest: Manifest) -> tuple[Operation, ...]:
+    """What makes stored files a checkpoint."""
     name, sealed = checkpoint_name(manifest.step), to_json(manifest)
     return (
-        Delete(f"{name}/{READY}"),
-        *(Put(f"{name}/{file}", path) for file, path in files.items()),
         Put(f"{name}/{MANIFEST}", sealed),
         Put(f"{name}/{READY}", _seal(sealed)),
         Put(LATEST, name.encode()),

@@ -21,13 +21,15 @@ from rlvr_trainer.metrics import Board
 from rlvr_trainer.storage.checkpoints import (
     Checkpoint,
     Checkpoints,
+    Manifest,
     Operation,
     Origin,
     carry_out,
     describe,
+    plan_files,
     plan_retention,
-    plan_save,
 )
+from rlvr_trainer.storage.parts import ONLY, Node, gather_parts, plan_completion, plan_part
 from rlvr_trainer.storage.patience import persist
 from rlvr_trainer.storage.store import free_bytes
 
@@ -58,6 +60,11 @@ class _Upload:
     folder: Path
 
 
+def folder_of(staging: Path, step: int) -> Path:
+    """Where the checkpoint of `step` is staged."""
+    return staging / f"step-{step:06d}"
+
+
 def require_space(folder: Path, num_bytes: int) -> None:
     """Unavailable unless twice `num_bytes` fit where `folder` is: one copy staged, one being uploaded."""
     free, needed = free_bytes(folder), 2 * num_bytes
@@ -74,8 +81,16 @@ class Uploader:
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, *, staging: Path, origin: Origin, board: Board, resumed: Checkpoint | None
+        self,
+        checkpoints: Checkpoints,
+        *,
+        staging: Path,
+        origin: Origin,
+        board: Board,
+        resumed: Checkpoint | None,
+        node: Node = ONLY,
     ) -> None:
+        self._node = node
         self._checkpoints = checkpoints
         self._staging = staging
         self._origin = origin
@@ -99,9 +114,12 @@ class Uploader:
 
     def stage(self, step: int, *, num_bytes: int) -> Path:
         """An empty folder for a checkpoint of about `num_bytes`; waits, and says so, while the disk has no room."""
-        folder = self._staging / f"step-{step:06d}"
+        folder = folder_of(self._staging, step)
         persist(partial(require_space, self._staging, num_bytes), on_error=self._failed, pause=self._pause)
         self._tell(last_error=None)
+        if self._node.count > 1 and self._node.completes:
+            # Before any other node stores a file of it.
+            self._persevere(plan_files(step, {}))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
@@ -181,13 +199,30 @@ class Uploader:
             str(path.relative_to(upload.folder)): path for path in sorted(upload.folder.rglob("*")) if path.is_file()
         }
         manifest = describe(upload.step, files, self._origin)
-        self._persevere(plan_save(files, manifest))
+        if not self._node.completes:
+            self._persevere(plan_part(files, manifest, node=self._node.index))
+            shutil.rmtree(upload.folder, ignore_errors=True)
+            return
+        self._persevere(plan_files(upload.step, files))
+        manifest = self._gathered(manifest)
+        self._persevere(plan_completion(manifest, self._node))
         self._completed(self._checkpoints.named(manifest), at=time.time())
         self._board.observe("rlvr_checkpoint_upload_seconds", time.monotonic() - started)
         logger.info("checkpoint of step %d is complete: %s", upload.step, self._status.uri)
         shutil.rmtree(upload.folder, ignore_errors=True)
         stored = persist(self._checkpoints.stored, on_error=self._failed, retry_on=(TrainerError,), pause=self._pause)
         self._persevere(plan_retention(stored, newest=upload.step, keep=self._checkpoints.keep))
+
+    def _gathered(self, own: Manifest) -> Manifest:
+        """With the files of all other nodes, once they are stored."""
+        gather = partial(gather_parts, self._checkpoints.store, own, self._node)
+        return persist(gather, on_error=self._waiting, retry_on=(TrainerError,), pause=self._pause)
+
+    def _waiting(self, error: TrainerError) -> None:
+        """Another node is not done, or the store is away."""
+        self._tell(last_error=str(error))
+        if self._given_up.is_set() or time.monotonic() >= self._deadline:
+            raise Unavailable(f"gave up: {error}") from error
 
     def _persevere(self, operations: tuple[Operation, ...]) -> None:
         for operation in operations:

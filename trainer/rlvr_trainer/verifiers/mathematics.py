@@ -1,22 +1,28 @@
-"""The answer must be mathematically equal to the reference, as math-verify sees it.
+"""The answer must be mathematically equal to the reference.
 
-The answer is the last boxed expression, else the last number or formula.  math-verify's own time limits are off: they
-need signals, and a completion that takes too long is the worker's deadline to end.  Equality is lenient (units are
-ignored, 50% is 0.5 and 50); mixed numbers such as `3 1/2` are not understood.
+The answer is the last boxed expression, else what follows `####` or "the answer is", else the last number or formula.
+Its plain form is compared first (answers.py); where that cannot tell, math-verify does.  math-verify's own time limits
+are off: they need signals, and a completion that takes too long is the worker's deadline to end.  Equality is lenient:
+units are ignored, and 50% is 0.5 and 50.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from typing import Any
+from typing import Any, Final
 
 from math_verify import parse, verify
 
 from rlvr_api.reward import MathVerifier
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.samples import Task, Verdict
+from rlvr_trainer.verifiers.answers import LONGEST, is_tame, is_words, same
+from rlvr_trainer.verifiers.boxes import marked_answer, told_answer
 from rlvr_trainer.verifiers.verdicts import Verifier, correct, malformed, shown, wrong
+
+_LONGEST_END: Final = 20_000
+"""Characters at the end of a completion that are looked at for an answer that is not marked."""
 
 
 def make(_spec: MathVerifier) -> Verifier:
@@ -28,10 +34,26 @@ def make(_spec: MathVerifier) -> Verifier:
 
 
 def judge_mathematics(task: Task, text: str) -> Verdict:
-    """Whether the last expression of `text` equals the reference answer."""
+    """Whether the answer of `text` equals the reference answer."""
     if task.answer is None:
         raise InvalidInput(f"a prompt of {task.source!r} has no reference answer to compare with")
-    reference = _reference(task.answer)
+    marked = marked_answer(text)
+    if marked is not None and not is_tame(marked):
+        return malformed(f"the answer has more than {LONGEST} characters or is nested too deep: {shown(marked)}")
+    found = told_answer(text) if marked is None else marked
+    decided = None if found is None else same(found, task.answer)
+    if decided is True:
+        return correct()
+    if found and (is_words(task.answer) or (decided is False and marked is not None)):
+        return wrong(f"{shown(found)} is not {shown(task.answer)}")
+    if is_words(task.answer):
+        return malformed("there is no answer")
+    return judge_algebra(task.answer, text)
+
+
+def judge_algebra(answer: str, text: str) -> Verdict:
+    """math-verify's opinion on the whole of `text`."""
+    reference = _reference(answer)
     try:
         found = _read(text)
     except Exception as problem:  # noqa: BLE001 - what a parser makes of nonsense; the reference went through it
@@ -40,7 +62,7 @@ def judge_mathematics(task: Task, text: str) -> Verdict:
         return malformed("there is no mathematical expression")
     if _equal(reference, found):
         return correct()
-    return wrong(f"{shown(str(found[-1]))} is not {shown(task.answer)}")
+    return wrong(f"{shown(str(found[-1]))} is not {shown(answer)}")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -53,8 +75,8 @@ def _reference(answer: str) -> tuple[Any, ...]:
 
 
 def _read(text: str) -> tuple[Any, ...]:
-    """math-verify's readings of the last boxed expression or, without one, of the whole text."""
-    _, box, rest = text.rpartition("\\boxed")
+    """math-verify's readings of the last boxed expression or, without one, of the end of the text."""
+    _, box, rest = text[-_LONGEST_END:].rpartition("\\boxed")
     # math-verify joins boxes that stand close together, and overlooks an escaped per cent sign in prose.
     last = f"{box}{rest}".replace("\\%", "%")
     return tuple(parse(last, parsing_timeout=None, raise_on_error=True))

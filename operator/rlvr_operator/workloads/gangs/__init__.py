@@ -26,8 +26,8 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
     "volcano": VOLCANO,
     "native": NATIVE,
 }
-GANG_APIS: Final = frozenset(api for adapter in ADAPTERS.values() for api in adapter.apis)
-"""Group/versions that discovery should look for."""
+GANG_APIS: Final[Mapping[str, str]] = {api: adapter.kind for adapter in ADAPTERS.values() for api in adapter.apis}
+"""Kinds that discovery should look for, by group/version."""
 
 
 def adapter_of(job: JobSeen) -> Adapter:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from rlvr_operator.observed import JobSeen
 from rlvr_operator.plan import ChildDeletion, Manifest
+
+POD_GROUP: Final = "PodGroup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Adapter:
 
     apis: tuple[str, ...] = ()
     """Group/versions of which the cluster must serve one; empty: nothing is needed."""
+    kind: str = POD_GROUP
+    """What has to be served there."""
     way_out: str = ""
     objects: Callable[[JobSeen, Gang], tuple[Manifest, ...]] = _no_objects
     inside: Callable[[Gang], dict[str, Any]] = _no_marks

@@ -14,6 +14,7 @@ from rlvr_operator.workloads.gangs.base import Adapter, Gang
 QUEUE: Final = "kueue.x-k8s.io/queue-name"
 GROUP: Final = "kueue.x-k8s.io/pod-group-name"
 TOTAL: Final = "kueue.x-k8s.io/pod-group-total-count"
+WORKLOAD: Final = "Workload"
 APIS: Final = ("kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1")
 
 
@@ -28,7 +29,9 @@ def _grouped(gang: Gang) -> dict[str, Any]:
 
 
 def _workload(gang: Gang, api: str) -> tuple[ChildDeletion, ...]:
-    return (ChildDeletion(kind="Workload", name=gang.name, api_version=api),)
+    return (ChildDeletion(kind=WORKLOAD, name=gang.name, api_version=api),)
 
 
-KUEUE: Final = Adapter(apis=APIS, way_out="install Kueue", inside=_grouped, beside=queued, remains=_workload)
+KUEUE: Final = Adapter(
+    apis=APIS, kind=WORKLOAD, way_out="install Kueue", inside=_grouped, beside=queued, remains=_workload
+)

@@ -20,14 +20,19 @@ def _pod_group(job: JobSeen, gang: Gang) -> tuple[Manifest, ...]:
     group = {
         "apiVersion": API,
         "kind": "PodGroup",
-        "metadata": child_metadata(job, gang.name),
+        "metadata": child_metadata(job, _name(gang)),
         "spec": {"schedulingPolicy": {"gang": {"minCount": gang.size}}},
     }
     return (group,)
 
 
 def _named(gang: Gang) -> dict[str, Any]:
-    return {"spec": {"schedulingGroup": {"podGroupName": gang.name}}}
+    return {"spec": {"schedulingGroup": {"podGroupName": _name(gang)}}}
+
+
+def _name(gang: Gang) -> str:
+    """A PodGroup never changes: a job that comes back from suspension with another size has another group."""
+    return f"{gang.name}-{gang.size}"
 
 
 NATIVE: Final = Adapter(

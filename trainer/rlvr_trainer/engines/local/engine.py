@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from rlvr_trainer.engines.local.architecture import Architecture, read_architecture
@@ -126,6 +127,18 @@ class Engine:
     def abort_all(self) -> int:
         """Answer everything with what it has."""
         return self.abort(list(self._pending))
+
+    @torch.inference_mode()
+    def score(self, token_ids: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Log-probabilities of all tokens but the first at temperature 1, by the passes that also sample."""
+        cache = KeyValueCache(self.architecture, slots=_FEWEST_TOKENS, dtype=self.dtype)
+        cache.reserve(len(token_ids), used_slots=0)
+        found = []
+        for position, (token, following) in enumerate(pairwise(token_ids)):
+            tokens, positions = (torch.full((_FEWEST_TOKENS,), value) for value in (token, position))
+            logits = decode(self.model, cache, tokens_R=tokens, positions_R=positions)
+            found.append(torch.log_softmax(logits[0], -1)[following])
+        return torch.stack(found).numpy() if found else np.zeros(0, dtype=np.float32)
 
     def load(self, folder: Path) -> None:
         """Replace the weights; on any error the old ones stay."""

@@ -15,6 +15,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from rlvr_trainer.engines.local.engine import Engine
 from rlvr_trainer.engines.local.requests import Choice, Request
 from rlvr_trainer.errors import Unavailable
@@ -86,6 +89,10 @@ class EngineLoop:
         queued = self.call(submit)
         queued.add_done_callback(lambda done: _pass_on_failure(done, answer))
         return answer
+
+    def score(self, token_ids: tuple[int, ...]) -> Future[npt.NDArray[np.float32]]:
+        """Log-probabilities of all these tokens but the first, by the present weights."""
+        return self.call(lambda: self._engine.score(token_ids))
 
     def abort(self, request_ids: list[str] | None) -> Future[int]:
         """Answer these requests (None: all) with what they have; how many there were."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 import torch
 from aiohttp import web
 
-from rlvr_api import RLVRJob
+from rlvr_api import RLVRJob, contract
 from rlvr_trainer.engines.local.architecture import Architecture
 from rlvr_trainer.engines.local.engine import open_engine
 from rlvr_trainer.engines.local.loop import EngineLoop, PauseMode
@@ -38,11 +38,12 @@ def main(surroundings: Surroundings) -> None:
     # One thread: more would lose batch invariance and, for small models, most of the speed.
     torch.set_num_threads(1)
     asyncio.run(_serve(surroundings))
+    raise SystemExit(contract.EXIT_STOPPED)
 
 
 async def _serve(surroundings: Surroundings) -> None:
     job = RLVRJob.model_validate_json(surroundings.job.read_bytes())
-    board = Board()
+    board = Board("rlvr_engine_")
     engine = open_engine(
         model_folder(job.spec.model),
         max_concurrent=job.spec.rollout.max_concurrent,
@@ -66,7 +67,7 @@ async def _serve(surroundings: Surroundings) -> None:
 def engine_app(architecture: Architecture, loop: EngineLoop, board: Board) -> web.Application:
     """The routes of one engine."""
     routes = _Routes(architecture, loop)
-    app = make_app(board, token=None)
+    app = make_app(board, check=None)
     app.router.add_get("/health", routes.health)
     app.router.add_get("/version", routes.version)
     app.router.add_get("/weight_info", routes.weight_info)
@@ -99,13 +100,16 @@ class _Routes:
         return web.json_response({"is_paused": self.loop.is_paused})
 
     async def generate(self, request: web.Request) -> web.Response:
-        asked, with_logprobs = parse_body(await request.read(), self.architecture)
+        asked, with_logprobs, with_prompt = parse_body(await request.read(), self.architecture)
         try:
             choices = await asyncio.wrap_future(self.loop.generate(asked))
         except asyncio.CancelledError:
             self.loop.abort([asked.request_id])
             raise
-        body = render_reply(asked, choices, with_logprobs=with_logprobs)
+        prompt = None
+        if with_prompt:
+            prompt = await asyncio.wrap_future(self.loop.score(asked.token_ids))
+        body = render_reply(asked, choices, with_logprobs=with_logprobs, prompt_logprobs=prompt)
         return web.Response(body=body, content_type="application/json")
 
     async def abort_requests(self, request: web.Request) -> web.Response:

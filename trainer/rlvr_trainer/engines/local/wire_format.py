@@ -1,7 +1,7 @@
 """The bodies of `/inference/v1/generate`, as vLLM 0.32 takes and gives them.
 
 Sampling parameters that change which tokens come out and are not supported are refused by name, never ignored.
-Log-probabilities are of the sampled token only, without candidates and rank.
+Log-probabilities are of the sampled (or prompt's) token only, without candidates and rank.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from rlvr_trainer.engines.local.architecture import Architecture
 from rlvr_trainer.engines.local.requests import Choice, Fork, Request, Sampling
@@ -45,6 +47,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stop_token_ids: tuple[int, ...] | None = None
     ignore_eos: bool = False
     logprobs: Literal[0, 1] | None = None
+    prompt_logprobs: Literal[0] | None = None
+    """Of the prompt's own tokens, at temperature 1."""
     detokenize: bool = True
     """This and the two below only matter to a server with a tokenizer."""
     skip_special_tokens: bool = True
@@ -61,8 +65,16 @@ class GenerateBody(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
 
 
-def parse_body(data: bytes, architecture: Architecture) -> tuple[Request, bool]:
-    """The request and whether log-probabilities are wanted; InvalidInput names what the engine cannot do."""
+class Asked(NamedTuple):
+    """A request, and which log-probabilities the reply shows."""
+
+    request: Request
+    with_logprobs: bool
+    with_prompt_logprobs: bool
+
+
+def parse_body(data: bytes, architecture: Architecture) -> Asked:
+    """What is asked; InvalidInput names what the engine cannot do."""
     try:
         body = msgspec.json.decode(data, type=GenerateBody)
     except msgspec.DecodeError as error:
@@ -86,7 +98,11 @@ def parse_body(data: bytes, architecture: Architecture) -> tuple[Request, bool]:
         stop_token_ids=asked.stop_token_ids or (),
     )
     request_id = body.request_id or secrets.token_hex(16)
-    return Request(request_id=request_id, token_ids=body.token_ids, sampling=sampling), asked.logprobs is not None
+    return Asked(
+        Request(request_id=request_id, token_ids=body.token_ids, sampling=sampling),
+        with_logprobs=asked.logprobs is not None,
+        with_prompt_logprobs=asked.prompt_logprobs is not None,
+    )
 
 
 def _check_tokens(token_ids: tuple[int, ...], architecture: Architecture) -> None:
@@ -160,11 +176,18 @@ class _Reply(msgspec.Struct):
     created: int
     usage: _Usage
     choices: list[_Choice]
+    prompt_logprobs: list[dict[str, _Logprob] | None] | None = None
     output_mode: str = "tokens"
 
 
-def render_reply(request: Request, choices: list[Choice], *, with_logprobs: bool) -> bytes:
-    """JSON of a finished request."""
+def render_reply(
+    request: Request,
+    choices: list[Choice],
+    *,
+    with_logprobs: bool,
+    prompt_logprobs: npt.NDArray[np.float32] | None = None,
+) -> bytes:
+    """JSON of a finished request; `prompt_logprobs` are of all prompt tokens but the first."""
     prompt, sampled = len(request.token_ids), sum(len(choice.token_ids) for choice in choices)
     return msgspec.json.encode(
         _Reply(
@@ -172,8 +195,14 @@ def render_reply(request: Request, choices: list[Choice], *, with_logprobs: bool
             created=int(time.time()),
             usage=_Usage(prompt, sampled, prompt + sampled),
             choices=[_rendered(choice, with_logprobs=with_logprobs) for choice in choices],
+            prompt_logprobs=None if prompt_logprobs is None else _of_prompt(request, prompt_logprobs),
         )
     )
+
+
+def _of_prompt(request: Request, logprobs: npt.NDArray[np.float32]) -> list[dict[str, _Logprob] | None]:
+    pairs = zip(request.token_ids[1:], logprobs.tolist(), strict=True)
+    return [None, *({str(token): _Logprob(token, logprob)} for token, logprob in pairs)]
 
 
 def _rendered(choice: Choice, *, with_logprobs: bool) -> _Choice:

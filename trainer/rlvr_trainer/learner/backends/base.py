@@ -36,6 +36,10 @@ class Backend(Scorer, Protocol):
         """Where a batch should be."""
         ...
 
+    def untempered(self) -> Scorer:
+        """The same weights, asked at temperature 1."""
+        ...
+
     @property
     def num_bytes(self) -> int:
         """About what `save` writes."""

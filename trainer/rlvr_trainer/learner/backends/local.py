@@ -7,7 +7,8 @@ published.  A GPU is used when there is one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from rlvr_trainer.errors import CorruptArtifact
 from rlvr_trainer.learner.backends.base import Diverged
 from rlvr_trainer.learner.microbatches import MicroBatch
 from rlvr_trainer.learner.models import Policy, load_policy
+from rlvr_trainer.learner.shards import MOMENTS, PATTERN, WEIGHT, Shards, Stored, check_fit
 
 WEIGHTS: Final = "model.safetensors"
 OPTIMIZER: Final = "optimizer.pt"
@@ -49,6 +51,34 @@ def make_optimizer(parameters: Iterable[Tensor], spec: OptimizerSpec) -> torch.o
     return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas, eps=spec.epsilon, fused=True)
 
 
+def stored_in(folder: Path, named: Mapping[str, Tensor]) -> Stored:
+    """What either backend saved in `folder`, for a model whose weights have these names."""
+    return Shards(folder) if any(folder.glob(PATTERN)) else LocalFiles(folder, named)
+
+
+class LocalFiles:
+    """The local backend's files, read as shards are."""
+
+    def __init__(self, folder: Path, named: Mapping[str, Tensor]) -> None:
+        self._weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
+        moments: dict[int, dict[str, Tensor]] = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+        # The optimizer counts its parameters group by group: matrices, then vectors.
+        order = sorted(named, key=lambda name: named[name].ndim < 2)
+        self._moments = {name: moments[index] for index, name in enumerate(order) if index in moments}
+        self.num_updates = max((int(state["step"]) for state in moments.values()), default=0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {name: weight.numel() for name, weight in self._weights.items()}
+
+    def read(self, name: str, kind: str, *, start: int, size: int) -> Tensor:
+        """[size] float32; moments are 0 where no update made them."""
+        if kind != WEIGHT and name not in self._moments:
+            return torch.zeros(size)
+        whole = self._weights[name] if kind == WEIGHT else self._moments[name][kind]
+        return whole.flatten()[start : start + size]
+
+
 class LocalScorer:
     """A Scorer on one device."""
 
@@ -64,7 +94,9 @@ class LocalScorer:
 
     def statistics(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
-            statistics: tuple[Tensor, Tensor] = self._policy(micro.tokens_MS, micro.predictors_N, micro.targets_N)
+            statistics: tuple[Tensor, Tensor] = self._policy(
+                micro.tokens_MS, micro.lengths_M, micro.predictors_N, micro.targets_N
+            )
         return statistics
 
 
@@ -82,6 +114,9 @@ class LocalBackend(LocalScorer):
     def num_bytes(self) -> int:
         weights_and_two_moments = 3
         return weights_and_two_moments * sum(int(p.nbytes) for p in self._named.values())
+
+    def untempered(self) -> LocalScorer:
+        return LocalScorer(self._policy.at(temperature=1.0), dtype=self._dtype)
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -109,7 +144,10 @@ class LocalBackend(LocalScorer):
         torch.save(self._optimizer.state_dict()["state"], folder / OPTIMIZER)
 
     def load(self, folder: Path) -> None:
-        """Weights and moments; rates, betas and decay stay those of the manifest."""
+        """Weights and moments, of either backend; rates, betas and decay stay those of the manifest."""
+        if any(folder.glob(PATTERN)):
+            self._load_shards(Shards(folder), folder)
+            return
         stored = load_file(folder / WEIGHTS)
         different = [name for name in stored.keys() | self._named.keys() if not self._fits(name, stored)]
         if different:
@@ -123,10 +161,25 @@ class LocalBackend(LocalScorer):
         moments = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
 
+    def _load_shards(self, shards: Shards, folder: Path) -> None:
+        check_fit(shards, {name: p.numel() for name, p in self._named.items()}, folder=folder)
+        for name, parameter in self._named.items():
+            read = partial(shards.read, name, start=0, size=parameter.numel())
+            with torch.no_grad():
+                parameter.copy_(read(WEIGHT).view_as(parameter))
+            moments = {kind: read(kind).view_as(parameter).to(parameter.device) for kind in MOMENTS}
+            self._optimizer.state[parameter] = {"step": torch.tensor(float(shards.num_updates)), **moments}
+
 
 def _policy(folder: Path, spec: RLVRJobSpec) -> Policy:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return load_policy(folder, temperature=spec.rollout.sampling.temperature).to(device)
+    policy = load_policy(
+        folder,
+        temperature=spec.rollout.sampling.temperature,
+        packs=spec.training.packing,
+        recomputes=spec.training.activation_checkpointing,
+    )
+    return policy.to(device)
 
 
 def _dtype(spec: RLVRJobSpec) -> torch.dtype:

@@ -18,6 +18,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 26
 MAX_POINTS: Final = 120
 _SMOOTHING: Final = 0.25
 """Weight of the newest value."""
+_NOTHING: Final = 1e-290
+"""Numbers this small are zero; their quotients would not be numbers."""
 
 Point = tuple[float, float]
 
@@ -132,14 +134,16 @@ def smoothed(values: Sequence[float]) -> tuple[float, ...]:
 def nice_ticks(values: Sequence[float], *, wanted: int = 4) -> tuple[float, ...]:
     """Round numbers (1, 2 or 5 times a power of ten apart) that enclose `values`; a constant gets room around it."""
     low, high = min(values), max(values)
-    if high - low < 1e-12 * max(abs(low), abs(high), 1.0):
-        room = abs(high) * 0.1 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low < max(1e-12 * size, _NOTHING):
+        room = 0.1 * size if size > _NOTHING else 1.0
         low, high = low - room, high + room
     rough = (high - low) / wanted
-    power = 10.0 ** math.floor(math.log10(rough))
+    magnitude = math.floor(math.log10(rough))
+    power = 10.0**magnitude
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(index * step, 12) for index in range(first, last + 1))
+    return tuple(round(index * step, 2 - magnitude) for index in range(first, last + 1))
 
 
 def _path(points: Sequence[Point], frame: Frame, color: int) -> Path:

@@ -133,7 +133,12 @@ LINES: Final = (*_LEARNING, *_TOKENS, *_GROUPS)
 def figures(record: Record) -> Iterator[tuple[str, tuple[Chart, ...]]]:
     """Every section that has something to show, with its charts."""
     sections = {
-        "Learning": (_accuracy(record), *_charts(record.reports, _LEARNING), _time(record.reports)),
+        "Learning": (
+            _accuracy(record),
+            _pass_at(record),
+            *_charts(record.reports, _LEARNING),
+            _time(record.reports),
+        ),
         "Tokens": _charts(record.reports, _TOKENS),
         "Groups": (_solved_histogram(record.reports), *_charts(record.reports, _GROUPS)),
     }
@@ -180,6 +185,16 @@ def _accuracy(record: Record) -> Chart | None:
         series={"training": _series(record.reports, "accuracy_ratio")},
         marks={"held-out": [(float(found.step), found.accuracy) for found in record.evaluations]},
     )
+
+
+def _pass_at(record: Record) -> Chart | None:
+    """Absent where held-out prompts have one completion each."""
+    ks = sorted({k for found in record.evaluations for k in found.pass_at})
+    marks = {
+        f"pass@{k}": [(float(found.step), found.pass_at[k]) for found in record.evaluations if k in found.pass_at]
+        for k in ks
+    }
+    return line_chart("Held-out pass@k", unit="chance that one of k is correct", series={}, marks=marks)
 
 
 def _charts(reports: Sequence[StepReport], wanted: Sequence[Lines]) -> tuple[Chart | None, ...]:

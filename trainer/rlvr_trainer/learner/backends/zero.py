@@ -1,0 +1,247 @@
+"""Weights, gradients and optimizer state sharded over ranks by DeepSpeed's ZeRO.
+
+Stage 1 shards the optimizer's state, 2 gradients too, 3 weights too.  Master weights and moments are float32; bfloat16
+is how the model computes and communicates.  Losses and updates are those of the `local` backend: gradients are summed
+over ranks, not averaged, for a step's losses are already divided by the totals of all of them.
+
+Nothing is compiled: torch's AdamW and torch.distributed do the work of DeepSpeed's own kernels.  Every rank reads the
+whole base model into host memory before it keeps its part.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import deepspeed
+import deepspeed.ops
+import torch
+from torch import Tensor
+
+from rlvr_api import OptimizerSpec, RLVRJobSpec
+from rlvr_trainer.learner.backends.base import Diverged, Scorer
+from rlvr_trainer.learner.backends.local import make_optimizer, stored_in
+from rlvr_trainer.learner.microbatches import MicroBatch
+from rlvr_trainer.learner.models import Policy, load_policy
+from rlvr_trainer.learner.ranks import Ranks
+from rlvr_trainer.learner.shards import KINDS, MOMENTS, WEIGHT, Piece, check_fit, write_shard
+
+logger = logging.getLogger(__name__)
+# DeepSpeed calls what torch calls old, at every collective.
+warnings.filterwarnings("ignore", message=".*is deprecated.*", category=FutureWarning, module="torch.distributed")
+KERNELS: Final = ("deepspeed_shm_comm", "fused_adam", "cpu_adam")
+"""What DeepSpeed would compile for what it does here."""
+
+
+def open_zero(folder: Path, spec: RLVRJobSpec, ranks: Ranks) -> ZeroBackend:
+    """The model in `folder`, to be trained by all ranks."""
+    chosen = spec.learner.backend.deepspeed
+    assert chosen is not None, "the caller looked"
+    refuse_compilation()
+    policy = load_policy(
+        folder,
+        temperature=spec.rollout.sampling.temperature,
+        packs=spec.training.packing,
+        recomputes=spec.training.activation_checkpointing,
+    )
+    policy = policy.to(torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu")
+    config = configuration(
+        policy.parameters(),
+        spec.training.optimizer,
+        stage=chosen.zero_stage,
+        offload=chosen.offload == "cpu",
+        half=spec.model.dtype == "bfloat16",
+    )
+    return ZeroBackend(policy, make_optimizer(policy.parameters(), spec.training.optimizer), config, ranks=ranks)
+
+
+def refuse_compilation() -> None:
+    """Make DeepSpeed believe that nothing can be compiled; unasked it would run a compiler for minutes.
+
+    The table is private: a test watches that it is still asked.
+    """
+    deepspeed.ops.__compatible_ops__ = {}
+    logger.info("DeepSpeed runs without its compiled kernels (%s): torch does their work", ", ".join(KERNELS))
+
+
+def configuration(
+    parameters: Iterable[Tensor], optimizer: OptimizerSpec, *, stage: int, offload: bool, half: bool
+) -> dict[str, Any]:
+    """DeepSpeed's configuration.  Passes of an update are counted by us: they differ from step to step."""
+    largest_vector = max((p.numel() for p in parameters if p.ndim < 2), default=0)
+    zero: dict[str, Any] = {
+        "stage": stage,
+        "overlap_comm": False,
+        "contiguous_gradients": True,
+        # Vectors stay whole on every rank; each matrix is sharded, however small.
+        "stage3_param_persistence_threshold": largest_vector,
+    }
+    if offload:
+        zero["offload_optimizer"] = {"device": "cpu"}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": optimizer.max_grad_norm,
+        "zero_optimization": zero,
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": half},
+        # With stage 1 this would choose an optimizer that holds no shards of its own.
+        "data_types": {"grad_accum_dtype": "fp32" if half and stage > 1 else None},
+        "steps_per_print": None,
+    }
+
+
+class ZeroBackend:
+    """A Backend for weights that fit all ranks together."""
+
+    def __init__(
+        self, policy: Policy, optimizer: torch.optim.Optimizer, config: dict[str, Any], *, ranks: Ranks
+    ) -> None:
+        self._ranks = ranks
+        self._stage: int = config["zero_optimization"]["stage"]
+        self._engine, self._sharded, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=config)
+        self._named: dict[str, torch.nn.Parameter] = dict(policy.model.named_parameters())
+        if self._stage == 3:
+            # The head is read without its module being called.
+            deepspeed.zero.register_external_parameter(policy, policy.model.get_output_embeddings().weight)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self._engine.device
+        return torch.device(device)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the ranks of this node."""
+        return 4 * len(KINDS) * sum(self._sizes.values()) * self._ranks.node_size // self._ranks.size
+
+    def statistics(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        statistics: tuple[Tensor, Tensor] = self._engine(
+            micro.tokens_MS, micro.lengths_M, micro.predictors_N, micro.targets_N
+        )
+        return statistics
+
+    def untempered(self) -> Scorer:
+        return _Untempered(self._engine)
+
+    def backward(self, loss: Tensor) -> None:
+        self._engine.backward(loss * self._ranks.size)
+
+    def update(self, *, learning_rate: float) -> float:
+        for group in self._sharded.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+        norm = float(self._engine.get_global_grad_norm())
+        if self._sharded.overflow or not math.isfinite(norm):
+            raise Diverged(f"the gradient norm is {norm}")
+        return norm
+
+    def weights(self) -> dict[str, Tensor]:
+        """Gathered one by one; whole on rank 0, none elsewhere."""
+        found = {}
+        for name, parameter in self._named.items():
+            with self._gathered(parameter):
+                if self._ranks.rank == 0:
+                    found[name] = parameter.detach().to("cpu", copy=True).contiguous()
+        return found
+
+    def save(self, folder: Path) -> None:
+        pieces = list(self._pieces())
+        write_shard(folder, pieces, rank=self._ranks.rank, size=self._ranks.size, num_updates=self._num_updates())
+
+    def load(self, folder: Path) -> None:
+        """Weights and moments of any backend, stage and number of ranks; rates and decay are the manifest's."""
+        shards = stored_in(folder, self._shapes)
+        check_fit(shards, self._sizes, folder=folder)
+        for state in self._states():
+            state["step"] = torch.tensor(float(shards.num_updates))
+        for piece in self._pieces():
+            for kind in KINDS:
+                piece.tensors[kind].copy_(shards.read(piece.name, kind, start=piece.start, size=piece.size))
+        for name, parameter in self._named.items():
+            with self._gathered(parameter, writes=True), torch.no_grad():
+                whole = shards.read(name, WEIGHT, start=0, size=self._sizes[name])
+                parameter.copy_(whole.view(parameter.shape))
+
+    @property
+    def _shapes(self) -> dict[str, Tensor]:
+        """Of the whole weights, without their elements."""
+        return {name: torch.empty(getattr(p, "ds_shape", p.shape), device="meta") for name, p in self._named.items()}
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        return {name: getattr(p, "ds_numel", p.numel()) for name, p in self._named.items()}
+
+    def _gathered(self, parameter: torch.nn.Parameter, *, writes: bool = False) -> Any:
+        return deepspeed.zero.GatheredParameters(
+            [parameter], modifier_rank=0 if writes else None, enabled=self._stage == 3
+        )
+
+    def _num_updates(self) -> int:
+        return max((int(state["step"]) for state in self._states()), default=0)
+
+    def _states(self) -> list[dict[str, Any]]:
+        """The optimizer's state of every flat partition of this rank, made where no update made it yet."""
+        return [self._state_of(flat) for flat in self._flats()]
+
+    def _state_of(self, flat: Tensor) -> dict[str, Any]:
+        state: dict[str, Any] = self._sharded.optimizer.state[flat]
+        if not state:
+            state.update({"step": torch.tensor(0.0), **{kind: torch.zeros_like(flat) for kind in MOMENTS}})
+        return state
+
+    def _flats(self) -> list[Tensor]:
+        sharded = self._sharded
+        flats: list[Tensor] = (
+            sharded.fp32_partitioned_groups_flat if self._stage == 3 else sharded.single_partition_of_fp32_groups
+        )
+        return flats
+
+    def _pieces(self) -> Iterator[Piece]:
+        """What this rank holds of every weight, as views that may be written."""
+        for name, parameter in self._named.items():
+            place = self._place_in_stage_3(parameter) if self._stage == 3 else self._place(parameter)
+            if place is None:
+                continue
+            group, offset, start, size = place
+            flat = self._flats()[group]
+            held = {WEIGHT: flat.detach(), **{kind: self._state_of(flat)[kind] for kind in MOMENTS}}
+            yield Piece(
+                name=name, start=start, tensors={kind: tensor.narrow(0, offset, size) for kind, tensor in held.items()}
+            )
+
+    def _place(self, parameter: Any) -> tuple[int, int, int, int] | None:
+        """Stages 1 and 2: group, offset in its partition, start in the weight, size."""
+        mapping = parameter._hp_mapping  # noqa: SLF001 - what DeepSpeed's own universal checkpoints read
+        if mapping is None:
+            return None
+        held, own = mapping.hp_fragment_address, mapping.lp_fragment_address
+        return mapping.param_group_index, held.start, own.start, own.numel
+
+    def _place_in_stage_3(self, parameter: Any) -> tuple[int, int, int, int] | None:
+        """Stage 3: every rank holds an equal part of every weight, the last ones padded."""
+        group, offset, part = self._sharded.grad_position[self._sharded.get_param_id(parameter)]
+        start = part * self._ranks.rank
+        size = min(part, parameter.ds_numel - start)
+        return (group, offset, start, size) if size > 0 else None
+
+
+class _Untempered:
+    """A Scorer of the engine's weights at temperature 1."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def statistics(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        policy = self._engine.module
+        tempered, policy.temperature = policy.temperature, 1.0
+        statistics: tuple[Tensor, Tensor] = self._engine(
+            micro.tokens_MS, micro.lengths_M, micro.predictors_N, micro.targets_N
+        )
+        policy.temperature = tempered
+        return statistics
