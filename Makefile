@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip
 CONSTRAINTS := hack/constraints.txt
-PACKAGES := crds/rlvr_api operator/rlvr_operator trainer/rlvr_trainer
+PACKAGES := crds/rlvr_api operator/rlvr_operator trainer/rlvr_trainer trainer/rlvr_vllm
+WORKERS ?= 3
 SEEDS ?= 0 1 2
 KILLS ?= 20
 JOBS ?= 200
@@ -69,16 +70,16 @@ imports: $(VENV)/.dev
 types: $(VENV)/.dev
 	@$(BIN)/mypy $(PACKAGES)
 test-unit: $(VENV)/.dev  ## Unit tests only (seconds)
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest tests/unit --numprocesses $(WORKERS)
 generate: $(VENV)/.dev  ## Write generated files (the CRD) anew
 	@$(BIN)/python -m rlvr_api.schema
 
 .PHONY: generate test test-integration test-e2e chaos chaos-operator fuzz-manifests
 test: check test-integration test-e2e  ## All tests; what this machine lacks is skipped with one line each
 test-integration: $(VENV)/.dev
-	@$(BIN)/pytest tests/integration
+	@$(BIN)/pytest tests/integration --numprocesses $(WORKERS) --dist loadfile
 test-e2e: $(VENV)/.dev
-	@$(BIN)/pytest tests/e2e
+	@$(BIN)/pytest tests/e2e --ignore tests/e2e/cluster
 chaos: $(VENV)/.dev  ## Kill a training run KILLS=20 times at random moments and prove that nothing was lost or repeated
 	@PYTHONPATH=tests $(BIN)/python tests/e2e/chaos.py --kills $(KILLS)
 chaos-operator: $(VENV)/.dev  ## Kill the operator KILLS=20 times while 50 jobs come and go (needs KUBEBUILDER_ASSETS)

@@ -5,7 +5,8 @@
 set -euo pipefail
 cluster=${RLVR_KUBERNETES:?names the folder of the script that starts a cluster}/cluster
 images=${RLVR_IMAGES:-build/images}
-export RLVR_KUBE_STATE=${RLVR_KUBE_STATE:-$(mktemp -d)}
+export RLVR_KUBE_STATE=${RLVR_KUBE_STATE:-$(mktemp -d)/kube}
+[[ $RLVR_KUBE_STATE == /?* ]] || { echo "RLVR_KUBE_STATE=$RLVR_KUBE_STATE: it is purged at the end, so name an absolute folder" >&2; exit 64; }
 missing=()
 for image in operator reward trainer; do
   [[ -s $images/$image.tar ]] || missing+=("$image")
