@@ -53,7 +53,8 @@ class Run:
     entropy: float
     """Nats a token, mean over the last ten steps."""
     steps_to_goal: int | None
-    seconds: float
+    sampled: int
+    """Tokens sampled for training, also those of groups that were dropped."""
     curve: tuple[tuple[int, float], ...]
     """Step and accuracy of everything sampled for it: prompts seen for the first time."""
 
@@ -97,7 +98,7 @@ def read_run(preset: str, seed: int, place: Path) -> Run:
         tokens=max(record.evaluations, key=lambda evaluation: evaluation.step).mean_tokens,
         entropy=statistics.fmean(_entropies(record.reports[-10:])),
         steps_to_goal=steps_to([accuracy for _, accuracy in curve], goal=GOAL),
-        seconds=found["wallSeconds"],
+        sampled=found["tokens"],
         curve=curve,
     )
 
@@ -116,7 +117,7 @@ def table(runs: Sequence[Run], *, steps: int) -> Iterator[str]:
         f"{steps} steps; seeds {', '.join(map(str, seeds))}; mean (smallest to largest)."
     )
     yield ""
-    yield "| Preset | Final accuracy | Mean tokens | Entropy (nats) | Steps to 80 % | Seconds |"
+    yield "| Preset | Final accuracy | Mean tokens | Entropy (nats) | Steps to 80 % | Tokens sampled (millions) |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for preset, group in _by_preset(runs).items():
         cells = (
@@ -124,7 +125,7 @@ def table(runs: Sequence[Run], *, steps: int) -> Iterator[str]:
             _spread([run.tokens for run in group], digits=1),
             _spread([run.entropy for run in group], digits=3),
             _steps_cell([run.steps_to_goal for run in group]),
-            f"{statistics.fmean(run.seconds for run in group):.0f}",
+            f"{statistics.fmean(run.sampled for run in group) / 1e6:.2f}",
         )
         yield f"| `{preset}` | {' | '.join(cells)} |"
 
@@ -185,7 +186,7 @@ def _steps_cell(values: Sequence[int | None]) -> str:
 
 
 def _progress(run: Run) -> str:
-    return f"{run.preset} seed {run.seed}: {run.before:.3f} -> {run.accuracy:.3f}, {run.seconds:.0f} s"
+    return f"{run.preset} seed {run.seed}: {run.before:.3f} -> {run.accuracy:.3f}, {run.sampled / 1e6:.2f} M tokens"
 
 
 def _options() -> Any:
