@@ -1,7 +1,7 @@
 """Records with good defaults: say only what a test is about.  No torch here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,13 @@ def a_scored_group(
     )
 
 
-def an_evaluation(step: int = 0, *, accuracy: float = 0.5, transcripts: Sequence[Transcript] = ()) -> Evaluation:
+def an_evaluation(
+    step: int = 0,
+    *,
+    accuracy: float = 0.5,
+    transcripts: Sequence[Transcript] = (),
+    pass_at: Mapping[int, float] | None = None,
+) -> Evaluation:
     return Evaluation(
         step=step,
         accuracy=accuracy,
@@ -92,6 +98,7 @@ def an_evaluation(step: int = 0, *, accuracy: float = 0.5, transcripts: Sequence
         num_errors=0,
         mean_tokens=5.0,
         transcripts=tuple(transcripts),
+        pass_at=dict(pass_at or {}),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from builders import a_job
 from rlvr_api.algorithm import Preset
 from rlvr_api.recipe import resolve
-from rlvr_trainer.cli.explain import explain, recipe_rows, spec_rows
+from rlvr_trainer.cli.explain import engine_lines, explain, recipe_rows, spec_rows
 
 
 def rows_of(text: str) -> dict[str, str]:
@@ -55,3 +55,17 @@ def test_a_step_is_counted_out_in_completions_and_tokens() -> None:
 
 def test_the_size_of_the_published_run_is_shown_beside_ones_own() -> None:
     assert "Published run of dapo: 512 prompts x 16" in explain(a_job(algorithm={"preset": "dapo"}))
+
+
+def test_every_argument_of_vllm_is_shown_with_its_reason() -> None:
+    container = {"name": "engine", "resources": {"limits": {"nvidia.com/gpu": "4"}}}
+    job = a_job(rollout={"engine": "vllm", "maxConcurrent": 96, "template": {"spec": {"containers": [container]}}})
+
+    lines = explain(job).splitlines()
+
+    assert any(line.split() == ["--max-num-seqs", "96", "spec.rollout.maxConcurrent"] for line in lines)
+    assert any(line.split()[:3] == ["--tensor-parallel-size", "4", "accelerators"] for line in lines)
+
+
+def test_the_local_engine_has_no_arguments_to_explain() -> None:
+    assert list(engine_lines(a_job().spec)) == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from builders import a_scored_group
+from builders import a_scored_group, an_evaluation
 from rlvr_trainer.coordinator.chronicle import Chronicle, solved
 from rlvr_trainer.coordinator.exchange import Policy, Resume
 from rlvr_trainer.coordinator.produce import Produced
@@ -93,3 +93,12 @@ def test_a_resumed_run_shows_the_targets_that_it_goes_on_with() -> None:
 
     assert chronicle.monitored_step == 20
     assert value_of(board, 'rlvr_coordinator_length_target_tokens{difficulty="easy"}') == 24
+
+
+def test_an_evaluation_with_several_completions_shows_pass_at_k() -> None:
+    board = Board()
+
+    a_chronicle(board).evaluated(an_evaluation(pass_at={2: 0.5, 8: 0.75}))
+
+    shown = {k: value_of(board, f'rlvr_coordinator_evaluation_pass_ratio{{k="{k}"}}') for k in (2, 4, 8)}
+    assert shown == {2: 0.5, 4: None, 8: 0.75}

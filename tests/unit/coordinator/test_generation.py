@@ -8,8 +8,17 @@ import pytest
 
 from builders import a_prompt
 from fakes import choice_of
+from rlvr_api import EvalData, SamplingSpec
 from rlvr_api.rollout import ForkingTemperatures
-from rlvr_trainer.coordinator.generation import GroupReply, Sampling, read_group, read_status, request_body, seed_of
+from rlvr_trainer.coordinator.generation import (
+    GroupReply,
+    Sampling,
+    read_group,
+    read_status,
+    request_body,
+    sampling_of,
+    seed_of,
+)
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.samples import Finish, Group, Span
 from rlvr_trainer.wire import from_json
@@ -124,3 +133,30 @@ def test_an_agents_status_may_lack_a_version() -> None:
     assert read_status({"state": "joining", "version": None}).version is None
     with pytest.raises(TrainerError, match="not one of /status"):
         read_status({"version": 3})
+
+
+TRAINING = SamplingSpec(max_tokens=100, temperature=0.9, top_p=0.8, top_k=40)
+
+
+def an_eval(**fields: Any) -> EvalData:
+    return EvalData.model_validate({"procedural": {"task": "chain_sum", "size": 8}, "temperature": 0.6, **fields})
+
+
+def test_an_evaluation_samples_as_training_does_where_it_says_nothing() -> None:
+    found = sampling_of(an_eval(), training=TRAINING, num_completions=4, end_ids=(3, 1))
+
+    assert found == Sampling(
+        num_completions=4, max_tokens=100, temperature=0.6, top_p=0.8, top_k=40, stop_token_ids=(1, 3)
+    )
+
+
+def test_an_evaluation_may_sample_longer_and_from_another_nucleus() -> None:
+    found = sampling_of(an_eval(topP=0.95, maxTokens=7), training=TRAINING, num_completions=1, end_ids=())
+
+    assert (found.top_p, found.max_tokens, found.top_k) == (0.95, 7, 40)
+
+
+def test_training_samples_as_the_manifest_says() -> None:
+    found = sampling_of(TRAINING, training=TRAINING, num_completions=8, end_ids=(1,))
+
+    assert (found.temperature, found.top_p, found.max_tokens) == (0.9, 0.8, 100)

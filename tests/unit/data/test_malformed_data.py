@@ -154,6 +154,13 @@ def test_completions_that_leave_no_room_for_a_prompt_are_refused() -> None:
     )
 
 
+def test_an_evaluation_that_leaves_no_room_for_a_prompt_is_named_instead() -> None:
+    task = {"procedural": {"task": "chain_sum", "size": 8}}
+    job = a_job(data={"train": task, "eval": {**task, "maxTokens": 300}})
+
+    assert "spec.data.eval.maxTokens is 300, but prompt and completion together" in complaint(job)
+
+
 def test_a_context_beyond_the_models_is_refused() -> None:
     job = a_job_with_data(
         {"procedural": {"task": "chain_sum", "size": 8}}, model={"builtin": "arithmetic", "maxContext": 512}

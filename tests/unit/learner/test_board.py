@@ -48,3 +48,16 @@ def test_and_comes_back_with_one() -> None:
 def test_a_name_that_is_in_no_table_is_refused() -> None:
     with pytest.raises(KeyError, match="rlvr_learner_mood"):
         Board().renew({"rlvr_learner_mood": 1.0})
+
+
+def test_an_own_counter_without_labels_is_there_before_it_counts() -> None:
+    """Prometheus sees an increase from zero, not a series that begins at one."""
+    board = Board("rlvr_rollout_", "rlvr_engine_")
+
+    assert shown(board)["rlvr_rollout_policy_errors_total"] == 0
+    assert shown(board)["rlvr_engine_generated_tokens_total"] == 0
+    assert not any(name.startswith(("rlvr_learner", "rlvr_reward", "rlvr_coordinator")) for name in shown(board))
+
+
+def test_counters_with_labels_and_gauges_wait_for_their_first_value() -> None:
+    assert all(key.endswith(("_total", "_created")) and "{" not in key for key in shown(Board("rlvr_reward_")))

@@ -16,6 +16,7 @@ from rlvr_trainer.one_machine.report.charts import (
 )
 
 FINITE = st.floats(-1e9, 1e9, allow_nan=False)
+TINY = st.floats(-1e-12, 1e-12, allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -24,12 +25,13 @@ FINITE = st.floats(-1e9, 1e9, allow_nan=False)
         ((0.0, 1.0), (0.0, 0.5, 1.0)),
         ((0.21, 0.98), (0.2, 0.4, 0.6, 0.8, 1.0)),
         ((-3.0, 41.0), (-20.0, 0.0, 20.0, 40.0, 60.0)),
+        ((1e-16, 5e-16), (1e-16, 2e-16, 3e-16, 4e-16, 5e-16)),
         ((5.0, 5.0), (4.5, 5.0, 5.5)),
         ((0.0, 0.0), (-1.0, -0.5, 0.0, 0.5, 1.0)),
     ],
 )
 def test_ticks_are_round_numbers(values: tuple[float, ...], ticks: tuple[float, ...]) -> None:
-    assert nice_ticks(values) == pytest.approx(ticks)
+    assert nice_ticks(values) == pytest.approx(ticks, rel=1e-6, abs=1e-20)
 
 
 @settings(deadline=None)
@@ -40,6 +42,18 @@ def test_ticks_enclose_every_value_and_are_few(values: list[float]) -> None:
     room = 1e-6 * max(1.0, *map(abs, values))
     assert ticks[0] <= min(values) + room
     assert max(values) - room <= ticks[-1]
+    assert 2 <= len(ticks) <= 9
+
+
+@settings(deadline=None)
+@given(st.lists(TINY, min_size=1, max_size=20))
+def test_rounding_noise_has_ticks_too(values: list[float]) -> None:
+    """Curves of what should be zero."""
+    ticks = nice_ticks(values)
+
+    assert list(ticks) == sorted(set(ticks))
+    assert ticks[0] <= min(values) + 1e-3 * max(map(abs, values))
+    assert max(values) - 1e-3 * max(map(abs, values)) <= ticks[-1]
     assert 2 <= len(ticks) <= 9
 
 

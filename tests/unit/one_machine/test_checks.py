@@ -6,7 +6,7 @@ import pytest
 
 from builders import a_job
 from rlvr_trainer.errors import InvalidInput
-from rlvr_trainer.one_machine.checks import check_elsewhere
+from rlvr_trainer.one_machine.checks import check_elsewhere, check_nodes
 
 ON_A_CLUSTER = {"engine": "vllm", "sampling": {"maxTokens": 64}}
 
@@ -32,3 +32,11 @@ def test_with_the_model_at_hand_broken_data_is_an_error(tmp_path: Path) -> None:
 
 def test_a_job_that_could_run_here_leaves_no_question_open() -> None:
     assert check_elsewhere(a_job(rollout=ON_A_CLUSTER)) == ()
+
+
+def test_more_machines_than_this_one_are_refused_by_name() -> None:
+    two = a_job(learner={"nodes": 2, "gpusPerNode": 1, "backend": {"deepspeed": {}}})
+
+    with pytest.raises(InvalidInput, match=r"spec\.learner\.nodes is 2, but `rlvr run` is one machine: set it to 1"):
+        check_nodes(two)
+    check_nodes(a_job())

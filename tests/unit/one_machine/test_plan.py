@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def test_agent_and_engine_share_a_folder_and_the_agent_knows_its_engine() -> Non
 
     assert engine.folder == agent.folder == Path("/runs/test/rollout-0")
     assert agent.environment == {"RLVR_ENGINE": engine.url}
+
+
+def test_vllm_takes_the_place_of_the_local_engine_and_nothing_else_changes() -> None:
+    local, served = (
+        plan(a_job(rollout={**TWO, "engine": engine}), folder=FOLDER, ports=range(100, 200))
+        for engine in ("local", "vllm")
+    )
+
+    assert {spec.argv[-1] for spec in served} - {spec.argv[-1] for spec in local} == {"vllm"}
+    assert [replace(spec, argv=()) for spec in served] == [replace(spec, argv=()) for spec in local]
 
 
 def test_prometheus_finds_every_process() -> None:

@@ -112,6 +112,16 @@ def test_before_is_the_base_model_and_after_the_newest_policy() -> None:
     assert ends(()) == (None, None)
 
 
+def test_pass_at_k_is_drawn_where_prompts_have_several_completions() -> None:
+    once, found = a_record(), an_evaluation(pass_at={2: 0.5, 4: 0.625})
+    several = replace(once, evaluations=(found,))
+
+    assert "Held-out pass@k" not in render_page(a_job(), once, COMPLETE)
+    page = render_page(a_job(), several, COMPLETE)
+    assert "Held-out pass@k" in page
+    assert "pass@4" in page
+
+
 def a_timed_report(step: int, **seconds: float) -> StepReport:
     return a_report(step, **{f'step_seconds{{phase="{phase}"}}': value for phase, value in seconds.items()})
 
