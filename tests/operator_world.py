@@ -185,6 +185,7 @@ class FakeCluster:
             node=node,
             is_placed=True,
             placed_at=pod.placed_at or self.now,
+            address=f"10.200.0.{len(self.pods)}",
             is_ready=True,
             ready_since=self.now,
             unready_since=None,

@@ -68,11 +68,12 @@ class FakeClient:
         self._note(f"POST {resource.kind}/{name}/{sub}")
         return {"status": {"token": f"token {len(self.asked)} for {body['spec']['audiences'][0]}"}}
 
-    async def apply(self, manifest: Raw) -> Raw:
+    async def apply(self, manifest: Raw, *, uid: str = "") -> Raw:
         self._note(f"APPLY {manifest['kind']}/{manifest['metadata']['name']}")
-        known = self.objects.get(_place(manifest), {"metadata": {}})["metadata"]
-        kept = {key: known[key] for key in ("uid",) if key in known}
-        return self.hold(manifest | {"metadata": manifest["metadata"] | kept})
+        known = self.objects.get(_place(manifest))
+        if uid != ("" if known is None else known["metadata"]["uid"]):
+            raise Conflict("the object has been modified", code=409)
+        return self.hold(manifest | {"metadata": manifest["metadata"] | ({"uid": uid} if uid else {})})
 
     async def replace(self, manifest: Raw) -> Raw:
         self._note(f"PUT {manifest['kind']}/{manifest['metadata']['name']}")
@@ -147,7 +148,7 @@ def a_raw_pod(name: str = "sums-learner-0-a0", *, job: str = "sums", owner: str 
         contract.LABEL_INDEX: index,
         contract.LABEL_ATTEMPT: attempt.removeprefix("a"),
     }
-    owners = [{"uid": owner, "controller": True}]
+    owners = [an_owner(owner)]
     return {
         "apiVersion": PODS.api_version,
         "kind": PODS.kind,
@@ -166,6 +167,11 @@ def a_child(kind: str = "ConfigMap", name: str = "sums", *, digest: str = "abc",
             "namespace": "research",
             "labels": {contract.LABEL_JOB: "sums", contract.LABEL_MANAGED: "true"},
             "annotations": {"rlvr.dev/hash": digest},
-            "ownerReferences": [{"uid": owner, "controller": True}],
+            "ownerReferences": [an_owner(owner)],
         },
     }
+
+
+def an_owner(uid: str = "job-uid", *, kind: str = contract.KIND, name: str = "sums") -> Raw:
+    """Who controls an object."""
+    return {"apiVersion": contract.API_VERSION, "kind": kind, "name": name, "uid": uid, "controller": True}

@@ -23,7 +23,8 @@ def test_a_new_job_gets_its_finalizer_children_and_pods_in_one_plan() -> None:
     plan = reconcile(a_cluster(a_job(finalizers=())), KIT)
 
     assert plan.finalizer == "add"
-    assert {child["kind"] for child in plan.apply} >= {"ConfigMap", "Service"}
+    assert [child["kind"] for child in plan.apply] == ["ConfigMap", "NetworkPolicy", "NetworkPolicy"]
+    assert [child["kind"] for child in plan.later] == ["Service"]
     names = [pod["metadata"]["name"] for pod in plan.create]
     assert names == ["sums-learner-0-a0", "sums-rollout-0-a0", "sums-reward-0-a0"]
 

@@ -116,7 +116,7 @@ async def test_a_pod_of_that_name_that_is_not_ours_is_a_refusal_that_says_so() -
     (refusal,) = await world.executor.carry_out(world.job, Plan(create=(a_raw_pod(),)))
 
     assert (refusal.what, refusal.code) == ("Pod/sums-learner-0-a0", 409)
-    assert "not of this job" in refusal.message
+    assert "of an earlier job of this name" in refusal.message
     assert len(world.caches.pods) == 0
 
 

@@ -41,9 +41,9 @@ def members_and_others(job: JobSeen) -> tuple[list[Any], list[Any]]:
     )
 
 
-def pod_group(job: JobSeen) -> Any:
+def pod_group(job: JobSeen, *, name: str = NAME) -> Any:
     (group,) = [child for child in children(job, KIT) if child["kind"] == "PodGroup"]
-    assert child_key(group) == f"PodGroup/{NAME}"
+    assert child_key(group) == f"PodGroup/{name}"
     return group
 
 
@@ -95,9 +95,10 @@ def test_kubernetes_own_gang_is_a_group_and_a_reference() -> None:
     job = a_gang_job("native")
     members, others = members_and_others(job)
 
-    assert pod_group(job)["apiVersion"] == "scheduling.k8s.io/v1alpha2"
-    assert pod_group(job)["spec"] == {"schedulingPolicy": {"gang": {"minCount": 5}}}
-    assert all(manifest["spec"]["schedulingGroup"] == {"podGroupName": NAME} for manifest in members)
+    group = pod_group(job, name=f"{NAME}-5")
+    assert group["apiVersion"] == "scheduling.k8s.io/v1alpha2"
+    assert group["spec"] == {"schedulingPolicy": {"gang": {"minCount": 5}}}
+    assert all(manifest["spec"]["schedulingGroup"] == {"podGroupName": f"{NAME}-5"} for manifest in members)
     assert all("schedulingGroup" not in manifest["spec"] for manifest in others)
 
 
@@ -149,12 +150,21 @@ def test_no_gang_needs_no_api() -> None:
     assert gang_problem(a_gang_job("none"), KIT) is None
 
 
-def test_discovery_looks_for_every_api_that_a_gang_may_need() -> None:
-    assert set(APIS.values()) <= GANG_APIS
+def test_kubernetes_own_gang_of_another_size_is_another_group_for_a_group_never_changes() -> None:
+    job = a_gang_job("native")
+    assert job.spec is not None
+    larger = replace(job, spec=job.spec.model_copy(update={"rollout": job.spec.rollout.model_copy(update={"min": 3})}))
+
+    assert pod_group(larger, name=f"{NAME}-6")["spec"]["schedulingPolicy"]["gang"] == {"minCount": 6}
+
+
+def test_discovery_looks_for_every_api_that_a_gang_may_need_and_for_the_kind_in_it() -> None:
+    assert {GANG_APIS[api] for gang, api in APIS.items() if gang != "kueue"} == {"PodGroup"}
+    assert GANG_APIS[APIS["kueue"]] == "Workload"
 
 
 def test_only_kueue_holds_on_to_ended_pods() -> None:
-    kit = replace(KIT, gang_apis=GANG_APIS - {"kueue.x-k8s.io/v1beta2"})
+    kit = replace(KIT, gang_apis=frozenset(GANG_APIS) - {"kueue.x-k8s.io/v1beta2"})
 
     workload = ChildDeletion(kind="Workload", name=NAME, api_version="kueue.x-k8s.io/v1beta1")
     assert gang_remains(a_gang_job("kueue"), kit) == (workload,)

@@ -82,15 +82,12 @@ def test_the_coordinator_stands_beside_rank_0_and_shares_its_work_folder() -> No
     assert {"name": "work", "mountPath": "/var/lib/rlvr"} in a_container(first, "coordinator")["volumeMounts"]
 
 
-def test_the_coordinator_is_told_where_everybody_is() -> None:
-    rollout = {"engine": "local", "replicas": 1, "max": 2, "sampling": {"maxTokens": 64}}
-    told = environment_of(a_pod(a_seen_job(rollout=rollout), "learner", attempt=4), "coordinator")
+def test_the_coordinator_is_told_its_address_and_reads_those_of_others_in_the_jobs_file() -> None:
+    told = environment_of(a_pod(a_seen_job(), "learner", attempt=4), "coordinator")
 
-    suffix = "sums.research.svc.cluster.local"
-    assert told["RLVR_ROLLOUTS"] == f"http://rollout-0.{suffix}:8471,http://rollout-1.{suffix}:8471"
-    assert told["RLVR_REWARDS"] == f"http://reward-0.{suffix}:8472"
-    assert told["RLVR_PUBLIC_URL"] == f"http://learner-0.{suffix}:8470"
+    assert told["RLVR_PUBLIC_URL"] == "http://learner-0.sums.research.svc.cluster.local:8470"
     assert (told["RLVR_ATTEMPT"], told["RLVR_HOST"], told["RLVR_PORT"]) == ("4", "0.0.0.0", "8470")
+    assert not {"RLVR_ROLLOUTS", "RLVR_REWARDS"} & told.keys(), "replicas may be added while it runs"
 
 
 @pytest.mark.parametrize(
@@ -117,33 +114,25 @@ def test_the_token_is_for_this_job_and_short_lived() -> None:
     ]
 
 
-def test_one_process_needs_no_launcher_and_several_meet_under_the_attempt() -> None:
-    one = a_container(a_pod(a_seen_job(), "learner"), "learner")["command"]
-    many = a_container(a_pod(a_seen_job(learner=BIG), "learner", 1, attempt=5), "learner")["command"]
+def test_a_pod_starts_its_own_ranks_and_those_of_all_pods_meet_at_the_first() -> None:
+    one, many = a_pod(a_seen_job(), "learner"), a_pod(a_seen_job(learner=BIG), "learner", 1, attempt=5)
 
-    assert one == ["python3", "-m", "rlvr_trainer", "learner"]
-    assert many[:3] == ["python3", "-m", "torch.distributed.run"]
-    assert dict(zip(many[3:-3:2], many[4:-3:2], strict=True)) == {
-        "--nnodes": "2",
-        "--nproc-per-node": "8",
-        "--node-rank": "1",
-        "--master-addr": "learner-0.sums.research.svc.cluster.local",
-        "--master-port": "29400",
-        "--rdzv-id": f"{UID}-a5",
-        "--rdzv-conf": "timeout=1800",
-        "--max-restarts": "0",
-    }
-    assert many[-3:] == ["-m", "rlvr_trainer", "learner"]
+    command = ["python3", "-m", "rlvr_trainer", "learner"]
+    assert a_container(one, "learner")["command"] == a_container(many, "learner")["command"] == command
+    told = environment_of(many, "learner")
+    assert (told["MASTER_ADDR"], told["MASTER_PORT"]) == ("learner-0.sums.research.svc.cluster.local", "29400")
+    assert (told["RLVR_INDEX"], told["RLVR_ATTEMPT"]) == ("1", "5")
+    assert "MASTER_ADDR" not in environment_of(one, "learner")
 
 
-def test_torchrun_understands_its_arguments() -> None:
-    run = pytest.importorskip("torch.distributed.run", reason="torch is missing: pip install 'rlvr-operator[learner]'")
-    command = a_container(a_pod(a_seen_job(learner=BIG), "learner", 1), "learner")["command"]
+def test_the_first_learner_pod_says_last_words_where_the_kubelet_reads_them() -> None:
+    first, second = (a_pod(a_seen_job(learner=BIG), "learner", index) for index in (0, 1))
 
-    arguments = run.parse_args(command[3:])
-
-    assert (arguments.nnodes, arguments.node_rank, arguments.training_script) == ("2", 1, "rlvr_trainer")
-    assert (arguments.module, arguments.training_script_args) == (True, ["learner"])
+    words = [environment_of(first, name)["RLVR_LAST_WORDS"] for name in ("learner", "coordinator")]
+    assert words == ["/dev/termination-log"] * 2
+    assert "RLVR_LAST_WORDS" not in environment_of(second, "learner")
+    messages = {a_container(first, name).get("terminationMessagePath", words[0]) for name in ("learner", "coordinator")}
+    assert messages == {words[0]}
 
 
 def test_credentials_of_the_store_reach_the_learner_and_nobody_else() -> None:
@@ -165,8 +154,13 @@ def test_a_learner_never_starts_again_in_its_pod_and_others_do() -> None:
     assert policies == {"learner": "Never", "rollout": "Always", "reward": "Always"}
 
 
-def test_a_learner_is_given_time_to_save() -> None:
-    assert a_pod(a_seen_job(), "learner")["spec"]["terminationGracePeriodSeconds"] == 90
+@pytest.mark.parametrize(("given", "grace", "saves"), [(None, 90, "45"), (600, 600, "555")])
+def test_a_learner_is_given_time_to_save_and_told_how_much(given: int | None, grace: int, saves: str) -> None:
+    template = {"spec": {"terminationGracePeriodSeconds": given}} if given else {}
+    manifest = a_pod(a_seen_job(learner={"template": template}), "learner")
+
+    assert manifest["spec"]["terminationGracePeriodSeconds"] == grace
+    assert environment_of(manifest, "learner")["RLVR_SAVE_SECONDS"] == saves
 
 
 @pytest.mark.parametrize(("seconds", "tries"), [(1800, 360), (7, 2), (1, 1)])
@@ -192,8 +186,8 @@ def test_vllm_listens_on_loopback_and_is_asked_from_inside() -> None:
     assert engine["command"] == ["vllm", "serve"]
     assert engine["args"] == [
         *("/models/base", "--host", "127.0.0.1", "--port", "8000", "--dtype", "float32"),
-        *("--tensor-parallel-size", "1", "--max-num-seqs", "256"),
-        *("--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"),
+        *("--max-num-seqs", "256", "--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.9"),
+        *("--enable-scale-out", "--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"),
     ]
     assert "127.0.0.1:8000/health" in engine["livenessProbe"]["exec"]["command"][2]
     assert "ports" not in engine
@@ -271,6 +265,8 @@ def test_priority_is_for_all_and_a_topology_for_learners() -> None:
 
 
 def test_another_cluster_domain_is_in_every_address() -> None:
-    told = environment_of(a_pod(a_seen_job(), "learner", kit=replace(KIT, cluster_domain="k8s.example")), "coordinator")
+    kit = replace(KIT, cluster_domain="k8s.example")
+    manifest = a_pod(a_seen_job(learner=BIG), "learner", kit=kit)
 
-    assert told["RLVR_REWARDS"] == "http://reward-0.sums.research.svc.k8s.example:8472"
+    assert environment_of(manifest, "learner")["MASTER_ADDR"] == "learner-0.sums.research.svc.k8s.example"
+    assert environment_of(manifest, "coordinator")["RLVR_PUBLIC_URL"].endswith(".svc.k8s.example:8470")
