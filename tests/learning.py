@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from rlvr_trainer.learner.backends.local import LocalBackend, make_optimizer
 from rlvr_trainer.learner.exchange import write_renamed
 from rlvr_trainer.learner.microbatches import Dealing
 from rlvr_trainer.learner.models import load_policy
+from rlvr_trainer.learner.ranks import Ranks
 from rlvr_trainer.samples import (
     Completion,
     CoordinatorState,
@@ -39,7 +41,6 @@ from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.wire import pack
 
 T = TypeVar("T")
-Add = Callable[[Tensor], Tensor]
 VOCABULARY = 19
 SCORES = {Outcome.CORRECT: 1.0, Outcome.WRONG: 0.0, Outcome.MALFORMED: 0.0, Outcome.TRUNCATED: 0.0}
 
@@ -132,13 +133,17 @@ def a_recipe(*, max_tokens: int = 12, **algorithm: Any) -> Recipe:
     return build(resolve(AlgorithmSpec.model_validate(algorithm)), max_tokens=max_tokens)
 
 
-def a_dealing(*, minibatches: int = 1, epochs: int = 1, seed: int = 0, token_budget: int = 1000) -> Dealing:
-    return Dealing(minibatches=minibatches, epochs=epochs, seed=seed, token_budget=token_budget)
+def a_dealing(
+    *, minibatches: int = 1, epochs: int = 1, seed: int = 0, token_budget: int = 1000, packs: bool = False
+) -> Dealing:
+    return Dealing(minibatches=minibatches, epochs=epochs, seed=seed, token_budget=token_budget, packs=packs)
 
 
-def a_backend(folder: Path, *, sgd: bool = False, max_grad_norm: float = math.inf) -> LocalBackend:
+def a_backend(
+    folder: Path, *, sgd: bool = False, max_grad_norm: float = math.inf, packs: bool = False, recomputes: bool = False
+) -> LocalBackend:
     """A backend whose updates are AdamW's, or plain gradient descent."""
-    policy = load_policy(folder, temperature=1.0)
+    policy = load_policy(folder, temperature=1.0, packs=packs, recomputes=recomputes)
     optimizer = torch.optim.SGD(policy.parameters()) if sgd else make_optimizer(policy.parameters(), OptimizerSpec())
     return LocalBackend(policy, optimizer, dtype=torch.float32, max_grad_norm=max_grad_norm)
 
@@ -170,7 +175,8 @@ def a_place(folder: Path, job: RLVRJob, *, attempt: int = 0, batches: int = 0) -
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "job.json"
     path.write_text(job.model_dump_json(by_alias=True, exclude_none=True))
-    place = Surroundings(job=path, folder=folder / "work", token="secret", attempt=attempt)
+    (folder / "token").write_text("secret")
+    place = Surroundings(job=path, folder=folder / "work", token_file=folder / "token", attempt=attempt)
     leave_batches(place, range(1, batches + 1))
     return place
 
@@ -181,23 +187,50 @@ def leave_batches(place: Surroundings, steps: Iterable[int]) -> None:
         write_renamed(place.attempt_folder / "batches" / f"{step:06d}.facts", pack(random_facts(step)))
 
 
-def on_ranks(num_ranks: int, work: Callable[[int, Add], T]) -> list[T]:
-    """What `work(rank, add)` returns on each rank, all at once in threads; `add` sums a tensor over the ranks."""
-    together, slots = threading.Barrier(num_ranks, timeout=30), [torch.zeros(0)] * num_ranks
+@dataclass(frozen=True, eq=False)
+class ThreadRank:
+    """One of several ranks that are threads of this process; all of them share a slot each and two meetings a call."""
 
-    def add_of(rank: int) -> Add:
-        def add(counts: Tensor) -> Tensor:
-            slots[rank] = counts
-            together.wait()
-            total = torch.stack(slots).sum(0)
-            together.wait()
-            return total
+    rank: int
+    together: threading.Barrier
+    slots: list[Any]
 
-        return add
+    @property
+    def size(self) -> int:
+        return len(self.slots)
+
+    @property
+    def node_rank(self) -> int:
+        return self.rank
+
+    @property
+    def node_size(self) -> int:
+        return self.size
+
+    def _all(self, mine: T) -> list[T]:
+        self.slots[self.rank] = mine
+        self.together.wait()
+        everyone = list(self.slots)
+        self.together.wait()
+        return everyone
+
+    def add(self, values: Tensor) -> Tensor:
+        return torch.stack(self._all(values)).sum(0)
+
+    def tell(self, words: bytes) -> bytes:
+        return self._all(words)[0]
+
+    def meet(self) -> None:
+        self._all(None)
+
+
+def on_ranks(num_ranks: int, work: Callable[[Ranks], T]) -> list[T]:
+    """What `work` returns on each rank, all at once in threads."""
+    together, slots = threading.Barrier(num_ranks, timeout=60), [None] * num_ranks
 
     def run(rank: int) -> T:
         try:
-            return work(rank, add_of(rank))
+            return work(ThreadRank(rank, together, slots))
         except BaseException:
             together.abort()
             raise

@@ -14,6 +14,10 @@ from rlvr_trainer.learner.models import load_policy
 PROMPT, COMPLETION = [3, 1, 4], [1, 5, 9, 2]
 
 
+def lengths(*each: int) -> torch.Tensor:
+    return torch.tensor(each)
+
+
 def places(row: int, width: int) -> torch.Tensor:
     start = row * width + len(PROMPT) - 1
     return torch.arange(start, start + len(COMPLETION))
@@ -27,7 +31,7 @@ def test_statistics_are_those_of_the_dense_model_at_the_sampling_temperature(
     with torch.no_grad():
         logits = AutoModelForCausalLM.from_pretrained(model_folder)(tokens).logits[0, 2:6].double() / temperature
         logprob, entropy = load_policy(model_folder, temperature=temperature)(
-            tokens, places(0, 7), torch.tensor(COMPLETION)
+            tokens, lengths(7), places(0, 7), torch.tensor(COMPLETION)
         )
 
     dense = logits.log_softmax(-1)
@@ -41,8 +45,8 @@ def test_padding_and_neighbours_change_nothing(model_folder: Path) -> None:
     padded[0] = torch.arange(12) % VOCABULARY
     padded[1, :7] = torch.tensor(PROMPT + COMPLETION)
     with torch.no_grad():
-        alone, _ = policy(torch.tensor([PROMPT + COMPLETION]), places(0, 7), targets)
-        together, _ = policy(padded, places(1, 12), targets)
+        alone, _ = policy(torch.tensor([PROMPT + COMPLETION]), lengths(7), places(0, 7), targets)
+        together, _ = policy(padded, lengths(12, 7), places(1, 12), targets)
 
     assert torch.allclose(alone, together, atol=1e-6)
 
@@ -54,9 +58,9 @@ def test_neighbours_and_the_width_of_a_pass_change_no_bit(model_folder: Path, nu
     rows = torch.arange(num_rows * 61).view(num_rows, 61) * 7 % VOCABULARY
     rows[-1, :7] = torch.tensor(PROMPT + COMPLETION)
     with torch.no_grad():
-        alone = policy(torch.tensor([PROMPT + COMPLETION]), places(0, 7)[:1], torch.tensor(COMPLETION[:1]))
+        alone = policy(torch.tensor([PROMPT + COMPLETION]), lengths(7), places(0, 7)[:1], torch.tensor(COMPLETION[:1]))
         everywhere = torch.arange(num_rows * 60) + (num_rows - 1)
-        together = policy(rows, everywhere, rows.flatten()[everywhere + 1])
+        together = policy(rows, lengths(*[61] * num_rows), everywhere, rows.flatten()[everywhere + 1])
 
     place = places(num_rows - 1, 61)[0] - everywhere[0]
     assert all(torch.equal(one, many[place : place + 1]) for one, many in zip(alone, together, strict=True))

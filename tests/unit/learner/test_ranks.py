@@ -1,5 +1,6 @@
 """A step means the same however its rows are spread over ranks and passes, bit for bit where masks are concerned."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from learning import Add, a_backend, a_dealing, a_recipe, on_ranks, random_facts
+from learning import a_backend, a_dealing, a_recipe, on_ranks, random_facts
+from rlvr_trainer.algorithms.ranking import Share
 from rlvr_trainer.algorithms.recipe import Recipe
 from rlvr_trainer.learner.backends.local import LocalBackend
-from rlvr_trainer.learner.batching import Batch, build_batch
-from rlvr_trainer.learner.microbatches import plan_step
-from rlvr_trainer.learner.step import Method, Stage, prepare, take_step
+from rlvr_trainer.learner.batching import build_batch
+from rlvr_trainer.learner.microbatches import hand_out, plan_step
+from rlvr_trainer.learner.ranks import ALONE, Ranks
+from rlvr_trainer.learner.step import Findings, Method, prepare, take_step
 from rlvr_trainer.learner.stopwatch import Stopwatch
+from rlvr_trainer.learner.tally import Counts
 
 RECIPES: dict[str, dict[str, Any]] = {
     "80/20": {"preset": "highEntropy20"},
@@ -26,37 +30,25 @@ ONE_ROW_A_PASS, A_FEW_ROWS, ALL_ROWS = 1, 100, 100_000
 Masks = tuple[Tensor, Tensor, Tensor]
 
 
-def stage_of(batch: Batch, recipe: Recipe, backend: LocalBackend, *, budget: int) -> Stage:
-    plan = plan_step(batch, a_dealing(token_budget=budget), step=1)
-    return prepare(batch, plan, Method(backend=backend, recipe=recipe, reference=None))
-
-
-def masks_of(folder: Path, recipe: Recipe, *, num_ranks: int, budget: int) -> Masks:
-    """Selected tokens, uncertain tokens and entropies of the whole step, found by `num_ranks` ranks."""
-    whole = build_batch(FACTS, recipe)
+def masks_of(folder: Path, recipe: Recipe, *, num_ranks: int, budget: int) -> list[Masks]:
+    """Selected tokens, uncertain tokens and entropies of the whole step, as each of `num_ranks` ranks knows them."""
+    batch, dealing = build_batch(FACTS, recipe), a_dealing(token_budget=budget)
     # Not in the threads: transformers patches itself while it loads a model.
     backends = [a_backend(folder) for _ in range(num_ranks)]
 
-    def work(rank: int, add: Add) -> tuple[Tensor, Stage]:
-        part = whole.part(range(rank, whole.num_groups, num_ranks), add=add)
-        rows_B = part.share.rows_B
-        assert rows_B is not None
-        return rows_B, stage_of(part, recipe, backends[rank], budget=budget)
+    def work(ranks: Ranks) -> Masks:
+        method = Method(backend=backends[ranks.rank], recipe=recipe, reference=None, ranks=ranks)
+        stage = prepare(batch, plan_step(batch, dealing, step=1, ranks=ranks), method)
+        return stage.choice.selected_BT, stage.choice.uncertain_BT, stage.start.entropy_BT
 
-    found = [torch.zeros_like(whole.mask_BT), torch.zeros_like(whole.mask_BT), torch.zeros_like(whole.sampling_BT)]
-    for rows_B, stage in on_ranks(num_ranks, work):
-        for into_BT, values_BT in zip(
-            found, (stage.choice.selected_BT, stage.choice.uncertain_BT, stage.start.entropy_BT), strict=True
-        ):
-            into_BT[rows_B] = values_BT
-    return found[0], found[1], found[2]
+    return on_ranks(num_ranks, work)
 
 
 @pytest.fixture(scope="module")
 def alone(model_folder: Path) -> dict[str, Masks]:
     """One rank, a handful of rows in a pass."""
     return {
-        name: masks_of(model_folder, a_recipe(max_tokens=24, **spec), num_ranks=1, budget=A_FEW_ROWS)
+        name: masks_of(model_folder, a_recipe(max_tokens=24, **spec), num_ranks=1, budget=A_FEW_ROWS)[0]
         for name, spec in RECIPES.items()
     }
 
@@ -67,21 +59,21 @@ def alone(model_folder: Path) -> dict[str, Masks]:
 def test_masks_are_the_same_bits_for_any_number_of_ranks_and_any_passes(
     model_folder: Path, alone: dict[str, Masks], name: str, num_ranks: int, budget: int
 ) -> None:
-    selected_BT, uncertain_BT, entropy_BT = masks_of(
-        model_folder, a_recipe(max_tokens=24, **RECIPES[name]), num_ranks=num_ranks, budget=budget
-    )
+    recipe = a_recipe(max_tokens=24, **RECIPES[name])
 
-    assert torch.equal(selected_BT, alone[name][0])
-    assert torch.equal(uncertain_BT, alone[name][1])
-    assert torch.equal(entropy_BT, alone[name][2])
+    for known in masks_of(model_folder, recipe, num_ranks=num_ranks, budget=budget):
+        assert all(torch.equal(mine, expected) for mine, expected in zip(known, alone[name], strict=True))
 
 
 @pytest.mark.parametrize("name", ["80/20", "both"])
 def test_a_selection_over_the_batch_is_no_selection_by_rank(alone: dict[str, Masks], name: str) -> None:
-    """Otherwise the test above would prove nothing: groups differ in how many of their tokens are selected."""
-    by_rank = alone[name][0].view(2, -1).sum(1)
+    """Otherwise the test above would prove nothing: ranks differ in how many of their tokens are selected."""
+    selected_BT = alone[name][0]
+    lengths = build_batch(FACTS, a_recipe()).completion_lengths_B.tolist()
+    hands = hand_out(lengths, range(len(lengths)), num_ranks=2)
+    by_rank = [int(selected_BT[list(rows)].sum()) for rows in hands]
 
-    assert alone[name][0].sum() > 0 and by_rank[0] != by_rank[1]
+    assert selected_BT.sum() > 0 and by_rank[0] != by_rank[1]
 
 
 @pytest.mark.parametrize("name", ["80/20", "archer"])
@@ -91,10 +83,10 @@ def test_equal_entropies_everywhere_are_decided_by_the_row_alone(name: str) -> N
     whole = build_batch(FACTS, recipe)
     expected = recipe.choose(torch.full_like(whole.sampling_BT, 0.5), whole.mask_BT)
 
-    def work(rank: int, add: Add) -> tuple[Tensor | None, Tensor]:
-        part = whole.part(range(rank, whole.num_groups, 4), add=add)
-        chosen = recipe.choose(torch.full_like(part.sampling_BT, 0.5), part.mask_BT, of=part.share)
-        return part.share.rows_B, chosen.selected_BT
+    def work(ranks: Ranks) -> tuple[Tensor, Tensor]:
+        rows_B = torch.arange(ranks.rank, len(whole.mask_BT), 4)
+        entropy_BT, mask_BT = torch.full_like(whole.sampling_BT, 0.5)[rows_B], whole.mask_BT[rows_B]
+        return rows_B, recipe.choose(entropy_BT, mask_BT, of=Share(rows_B=rows_B, add=ranks.add)).selected_BT
 
     for rows_B, selected_BT in on_ranks(4, work):
         assert torch.equal(selected_BT, expected.selected_BT[rows_B])
@@ -103,21 +95,40 @@ def test_equal_entropies_everywhere_are_decided_by_the_row_alone(name: str) -> N
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_gradients_of_all_ranks_add_up_to_that_of_one(model_folder: Path, name: str) -> None:
     recipe = a_recipe(max_tokens=24, **RECIPES[name])
-    whole, start = build_batch(FACTS, recipe), a_backend(model_folder).weights()
+    batch, dealing = build_batch(FACTS, recipe), a_dealing(token_budget=A_FEW_ROWS)
+    start, reference = a_backend(model_folder).weights(), a_backend(model_folder)
     backends = [a_backend(model_folder, sgd=True) for _ in range(5)]
-    reference = a_backend(model_folder)
 
-    def moved_by(batch: Batch, backend: LocalBackend) -> dict[str, Tensor]:
-        method = Method(backend=backend, recipe=recipe, reference=reference)
-        plan = plan_step(batch, a_dealing(token_budget=A_FEW_ROWS), step=1)
-        take_step(batch, plan, method, learning_rate=0.1, watch=Stopwatch())
-        return {weight: tensor - start[weight] for weight, tensor in backend.weights().items()}
+    def moved_by(ranks: Ranks, backend: LocalBackend) -> tuple[Findings, dict[str, Tensor]]:
+        method = Method(backend=backend, recipe=recipe, reference=reference, ranks=ranks)
+        plan = plan_step(batch, dealing, step=1, ranks=ranks)
+        found = take_step(batch, plan, method, learning_rate=0.1, watch=Stopwatch())
+        return found, {weight: tensor - start[weight] for weight, tensor in backend.weights().items()}
 
-    parts = on_ranks(
-        4, lambda rank, add: moved_by(whole.part(range(rank, whole.num_groups, 4), add=add), backends[rank])
-    )
+    parts = on_ranks(4, lambda ranks: moved_by(ranks, backends[ranks.rank]))
 
-    alone = moved_by(whole, backends[4])
+    found, alone = moved_by(ALONE, backends[4])
     assert max(float(moved.abs().max()) for moved in alone.values()) > 1e-3
     for weight, moved in alone.items():
-        assert torch.allclose(torch.stack([part[weight] for part in parts]).sum(0), moved, atol=1e-6), weight
+        assert torch.allclose(torch.stack([part[weight] for _, part in parts]).sum(0), moved, atol=1e-6), weight
+    for known, _ in parts:
+        assert known.updates[0].loss == pytest.approx(found.updates[0].loss, abs=1e-6)
+        assert known.updates[0].whole == counted(found.updates[0].whole)
+
+
+def counted(counts: Counts) -> Counts:
+    """Equal but for the rounding of a sum."""
+    assert counts.kl_nats is not None
+    return replace(counts, kl_nats=pytest.approx(counts.kl_nats, abs=1e-9))
+
+
+def test_a_rank_without_rows_makes_as_many_passes_as_the_others(model_folder: Path) -> None:
+    """Otherwise a collective of a sharded model would wait for it for ever."""
+    recipe = a_recipe(max_tokens=12)
+    batch = build_batch(random_facts(1, num_groups=1, group_size=2), recipe)
+
+    plans = on_ranks(4, lambda ranks: plan_step(batch, a_dealing(token_budget=1), step=1, ranks=ranks))
+
+    assert [plan.updates[0].passes for plan in plans][2:] == [((),), ((),)]
+    assert sorted(row for plan in plans for row in plan.updates[0].own) == [0, 1]
+    assert {plan.updates[0].rows for plan in plans} == {(0, 1)}

@@ -1,13 +1,16 @@
 """Counts by class, on three tokens of high entropy and two of low in one pass."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
-from learning import a_completion, a_recipe, a_scored_group, facts_of
+from learning import a_completion, a_recipe, a_scored_group, facts_of, on_ranks
 from rlvr_trainer.algorithms.objective import TokenFacts
 from rlvr_trainer.learner.batching import build_batch
 from rlvr_trainer.learner.microbatches import cut
-from rlvr_trainer.learner.tally import Counts, Trace, counts_of, tally
+from rlvr_trainer.learner.ranks import ALONE, Ranks
+from rlvr_trainer.learner.tally import Counts, Sums, Trace, tally
 from rlvr_trainer.samples import Outcome
 
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]], dtype=torch.bool)
@@ -27,6 +30,11 @@ def some_facts(*, k3: bool = True) -> TokenFacts:
         uncertain_MT=HIGH,
         k3_MT=torch.tensor([[0.5, 0.25, 1.0], [2.0, 4.0, 100.0]]) if k3 else None,
     )
+
+
+def counts_of(passes: Sequence[torch.Tensor], *, has_reference: bool) -> tuple[Counts, Counts]:
+    sums = [Sums(losses_2=torch.zeros(2).double(), classes_26=tallied) for tallied in passes]
+    return Sums.all(sums, ALONE).counts(has_reference=has_reference)
 
 
 def test_tokens_are_counted_by_class_and_what_stopped_them() -> None:
@@ -63,3 +71,27 @@ def test_every_token_keeps_what_its_last_update_found(kl: str) -> None:
 
     assert trace.clipped_BT.tolist() == [[True, False, False], [True, True, False]]
     assert (None if trace.k3_BT is None else trace.k3_BT[1].tolist()) == ([0.5, 0.25, 1.0] if kl else None)
+
+
+def test_losses_and_counts_of_all_ranks_add_up_on_each_of_them() -> None:
+    def work(ranks: Ranks) -> Sums:
+        losses_2 = torch.tensor([1.0, 0.5]).double() * (ranks.rank + 1)
+        own = Sums(losses_2=losses_2, classes_26=tally(some_facts(), MASK, SELECTED, HIGH))
+        return Sums.all([own, own], ranks)
+
+    for known in on_ranks(3, work):
+        assert (known.loss, known.policy) == (12.0, 6.0)
+        assert known.counts(has_reference=True)[0].num_tokens == 3 * 2 * 3
+
+
+def test_a_trace_of_ranks_is_that_of_whoever_had_the_row_last() -> None:
+    def work(ranks: Ranks) -> Trace:
+        trace = Trace(clipped_BT=MASK.clone(), k3_BT=torch.ones(2, 3))
+        trace.forget([0, 1])
+        trace.clipped_BT[ranks.rank] = HIGH[ranks.rank]
+        trace.k3_BT[ranks.rank] = float(ranks.rank + 1)
+        return trace.pooled(ranks)
+
+    for known in on_ranks(2, work):
+        assert torch.equal(known.clipped_BT, HIGH)
+        assert known.k3_BT is not None and known.k3_BT[:, 0].tolist() == [1.0, 2.0]
