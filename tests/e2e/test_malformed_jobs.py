@@ -124,9 +124,9 @@ CASES: dict[str, tuple[Breaker, tuple[str, ...]]] = {
     ),
     "an unwritable checkpoint folder": (put("spec.checkpoint.uri", "/proc/checkpoints"), ("/proc/checkpoints",)),
     "an unknown checkpoint scheme": (put("spec.checkpoint.uri", "ftp://host/job"), ("ftp",)),
-    "an engine that is not here yet": (put("spec.rollout.engine", "vllm"), ("vllm", "local")),
-    "a backend that is not here yet": (put("spec.learner.backend", {"deepspeed": {}}), ("deepspeed", "local")),
-    "a method that is not here yet": (put("spec.algorithm.preset", "laserD"), ("laserD",)),
+    "an engine that is not known": (put("spec.rollout.engine", "sglang"), ("spec.rollout.engine", "sglang", "local")),
+    "two nodes without a backend for them": (put("spec.learner.nodes", 2), ("nodes", "deepspeed")),
+    "a method without its numbers": (put("spec.algorithm.preset", "laserD"), ("laserD",)),
 }
 FILES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "an empty manifest": (b"", ("empty",)),

@@ -71,26 +71,25 @@ def test_a_setting_is_part_of_the_manifest(tmp_path: Path, capsys: Capture) -> N
     assert "-5" in said
 
 
-def test_everything_wrong_with_model_learner_and_verifier_is_said_at_once(tmp_path: Path, capsys: Capture) -> None:
+def test_everything_wrong_with_model_and_verifier_is_said_at_once(tmp_path: Path, capsys: Capture) -> None:
     manifest = a_manifest(
         tmp_path,
         model={"path": "/nowhere/model"},
-        learner={"backend": {"deepspeed": {}}},
-        reward={"verifiers": [{"code": {}}]},
+        reward={"verifiers": [{"format": {"pattern": "(#"}}]},
     )
 
     assert main(["validate", manifest]) == 64
 
     said = capsys.readouterr().err
-    assert [word for word in ("/nowhere/model", "deepspeed", "code") if word not in said] == []
+    assert [word for word in ("/nowhere/model", "format.pattern") if word not in said] == []
 
 
-def test_a_run_with_an_engine_that_is_not_here_is_refused_with_the_way_out(tmp_path: Path, capsys: Capture) -> None:
-    manifest = a_manifest(tmp_path, rollout={"engine": "vllm", "sampling": {"maxTokens": 64}})
+def test_a_run_that_cannot_be_on_one_machine_is_refused_with_the_way_out(tmp_path: Path, capsys: Capture) -> None:
+    manifest = a_manifest(tmp_path, learner={"nodes": 2, "backend": {"deepspeed": {}}})
 
     assert main(["run", manifest, "--dir", str(tmp_path / "run"), "--plain"]) == 64
 
-    assert "--set spec.rollout.engine=local" in capsys.readouterr().err
+    assert "`rlvr run` is one machine: set it to 1" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("logs/*"))
 
 

@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from rlvr_api.reward import CustomVerifier, ExactVerifier, HttpVerifier, RewardSpec, VerifierSpec
+from rlvr_api import contract
+from rlvr_api.reward import CustomVerifier, ExactVerifier, FormatVerifier, RewardSpec, VerifierSpec
+from rlvr_trainer.credentials import shared
 from rlvr_trainer.errors import InvalidInput, TrainerError, Unavailable
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.reward.pool import Limits, open_pool
@@ -56,8 +58,8 @@ async def a_service(*verifiers: VerifierSpec, limits: Limits | None = None) -> A
     reward = RewardSpec(verifiers=verifiers, workers=2, timeout_seconds=1.0)
     board, setup = Board(), msgspec.structs.replace(setup_of(reward), memory_bytes=2**28)
     async with open_pool(setup, limits=limits or limits_of(reward), board=board) as pool:
-        app = reward_app(pool, board, token="secret")
-        async with serving(app, host="127.0.0.1", port=0) as url, open_client(token="secret") as client:
+        app = reward_app(pool, board, check=shared(lambda: "secret"))
+        async with serving(app, host="127.0.0.1", port=0) as url, open_client(token=lambda: "secret") as client:
             yield Service(url, client)
 
 
@@ -74,12 +76,17 @@ async def test_a_batch_comes_back_judged_in_order() -> None:
     assert 'rlvr_reward_verify_seconds_count{verifier="exact"} 4.0' in metrics
 
 
+@pytest.mark.parametrize("text", ["spin", "power", "stop"])
+async def test_a_verifier_that_never_returns_is_killed_at_its_deadline(text: str) -> None:
+    async with a_service(HOSTILE, limits=Limits(num_workers=1, deadline_seconds=1.0)) as service:
+        (failed,) = await service.score(text)
+        assert (failed["outcome"], failed["score"], failed["reason"]) == ("error", None, "deadline of 1 s exceeded")
+        assert 'rlvr_reward_workers_killed_total{reason="deadline"}' in await service.metrics()
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("spin", "deadline of 1 s exceeded"),
-        ("power", "deadline of 1 s exceeded"),
-        ("stop", "deadline of 1 s exceeded"),
         ("exit 3", "the verifier's process ended with exit code 3"),
         ("exit 0", "the verifier's process ended with exit code 0"),
         ("kill", "the verifier's process was ended by SIGKILL"),
@@ -91,7 +98,7 @@ async def test_a_batch_comes_back_judged_in_order() -> None:
     ],
 )
 async def test_a_verifier_that_fails_gives_an_error_without_a_score(text: str, reason: str) -> None:
-    async with a_service(HOSTILE, limits=Limits(num_workers=1, deadline_seconds=1.0)) as service:
+    async with a_service(HOSTILE, limits=Limits(num_workers=1, deadline_seconds=60.0)) as service:
         before, failed, after = await service.score("7", text, "7")
 
     assert (failed["outcome"], failed["score"]) == ("error", None)
@@ -191,7 +198,7 @@ async def test_a_request_that_is_none_is_refused_and_nothing_breaks(body: Any) -
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        (VerifierSpec(http=HttpVerifier(url="http://judge")), "not available in this version"),
+        (VerifierSpec(format=FormatVerifier(pattern="(#")), r"format.pattern '\(#' is not a regular expression"),
         (VerifierSpec(custom=CustomVerifier(import_path="absent:verify")), "cannot be imported"),
     ],
 )
@@ -211,7 +218,7 @@ def test_the_role_serves_until_asked_to_stop_and_its_workers_die_with_it(tmp_pat
             assert len(workers) == 2
             process.send_signal(how)
             process.wait(timeout=10)
-        assert process.returncode == (0 if how is signal.SIGTERM else -9)
+        assert process.returncode == (contract.EXIT_STOPPED if how is signal.SIGTERM else -9)
         assert eventually_gone(workers)
 
 
