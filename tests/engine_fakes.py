@@ -2,21 +2,36 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from rlvr_trainer.credentials import shared
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.rollout.agent import Agent, agent_app, open_agent
 from rlvr_trainer.rollout.engine import Patience
 from rlvr_trainer.storage.policies import seal_policy
+from rlvr_trainer.storage.signatures import SIGNATURE, Signature
 from rlvr_trainer.transport import serving
+from rlvr_trainer.wire import to_json
 
 TOKEN = "secret"
-IMPATIENT = Patience(between_looks=0.1, look=0.3, pause=0.3, load=0.3, label=0.3, resume=0.3)
+
+
+def a_token() -> str:
+    return TOKEN
+
+
+CHECK = shared(a_token)
+IMPATIENT = Patience(between_looks=0.1, look=0.3, pause=0.3, load=0.3, label=0.3, resume=0.3, probe=0.3)
+
+_CONTROL = (
+    *("/pause", "/collective_rpc", "/update_weight_version", "/resume", "/abort_requests"),
+    *("/start_weight_update", "/update_weights", "/finish_weight_update"),
+)
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = 20) -> None:
@@ -39,6 +54,12 @@ class FakeEngine:
     """Status that a path answers with instead."""
     hanging: set[str] = field(default_factory=set)
     """Paths that never answer."""
+    is_old: bool = False
+    """Whether it is a vLLM from before weights had versions."""
+    has_plugin: bool = False
+    """Whether weights may come from a folder by weight transfer."""
+    opinion: Sequence[float] = ()
+    """Log-probabilities that a probe is answered with, for every token but the first."""
     answer: asyncio.Event = field(default_factory=asyncio.Event)
     """Generation waits for this."""
     ignoring: bool = False
@@ -50,9 +71,11 @@ class FakeEngine:
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._faults])
+        app.router.add_get("/version", self._version)
         app.router.add_get("/weight_info", self._weight_info)
+        app.router.add_post("/init_weight_transfer_engine", self._init_transfer)
         app.router.add_post("/inference/v1/generate", self._generate)
-        for path in ("/pause", "/collective_rpc", "/update_weight_version", "/resume", "/abort_requests"):
+        for path in _CONTROL:
             app.router.add_post(path, self._control)
         return app
 
@@ -65,16 +88,27 @@ class FakeEngine:
         reply: web.StreamResponse = await handler(request)
         return reply
 
+    async def _version(self, _: web.Request) -> web.Response:
+        return web.json_response({"version": "0.18.1" if self.is_old else "0.32.0+cpu"})
+
+    async def _init_transfer(self, _: web.Request) -> web.Response:
+        return web.json_response({}, status=200 if self.has_plugin else 500)
+
     async def _weight_info(self, _: web.Request) -> web.Response:
         return web.json_response({"weight_version": self.version})
 
     async def _control(self, request: web.Request) -> web.Response:
         self.told.append(request.path_qs)
-        if request.path == "/update_weight_version" and not self.ignoring:
-            self.version = (await request.json())["new_version"]
+        body = await request.json() if request.can_read_body else {}
+        label = body.get("new_version") or body.get("weight_version")
+        if label and not self.ignoring:
+            self.version = label
         return web.json_response({})
 
     async def _generate(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        if isinstance(asked, dict):
+            return self._probed(asked)
         self.headers = dict(request.headers)
         try:
             await self.answer.wait()
@@ -82,6 +116,12 @@ class FakeEngine:
             self.abandoned += 1
             raise
         return web.Response(body=b'{"echo": ' + await request.read() + b"}", content_type="application/json")
+
+    def _probed(self, asked: dict[str, Any]) -> web.Response:
+        assert (asked["sampling_params"]["prompt_logprobs"], asked["cache_salt"]) == (0, self.version)
+        rows = zip(asked["token_ids"][1:], self.opinion, strict=False)
+        logprobs = [None, *({str(token): {"logprob": logprob}} for token, logprob in rows)]
+        return web.json_response({"choices": [], "prompt_logprobs": logprobs})
 
 
 @dataclass
@@ -94,9 +134,11 @@ class FakePolicies:
     served: list[str] = field(default_factory=list)
     status: int = 200
 
-    def publish(self, step: int, *, files: dict[str, bytes] | None = None) -> str:
+    def publish(self, step: int, *, files: dict[str, bytes] | None = None, signature: Signature | None = None) -> str:
         draft = self.folder / "draft"
         draft.mkdir(parents=True)
+        if signature is not None:
+            (draft / SIGNATURE).write_bytes(to_json(signature))
         for name, data in (files or {"model.safetensors": b"weights %d" % step, "config.json": b"{}"}).items():
             (draft / name).write_bytes(data)
         return seal_policy(draft, step=step)
@@ -134,8 +176,13 @@ async def a_door(folder: Path, *, max_in_flight: int = 8, patience: Patience = I
     async with (
         serving(engine.app(), host="127.0.0.1", port=0, cancel_on_disconnect=True) as engine_url,
         open_agent(
-            engine_url, policies=folder, token=TOKEN, board=board, max_in_flight=max_in_flight, patience=patience
+            engine_url,
+            policies=folder,
+            token=a_token,
+            board=board,
+            max_in_flight=max_in_flight,
+            patience=patience,
         ) as agent,
-        serving(agent_app(agent, board, token=TOKEN), host="127.0.0.1", port=0, cancel_on_disconnect=True) as url,
+        serving(agent_app(agent, board, check=CHECK), host="127.0.0.1", port=0, cancel_on_disconnect=True) as url,
     ):
         yield Door(url, agent, engine, board)

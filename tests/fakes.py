@@ -21,6 +21,16 @@ from rlvr_trainer.transport import serving
 from rlvr_trainer.wire import to_json, unpack
 
 TOKEN = "secret"
+
+
+def a_token_file(folder: Path) -> Path:
+    """Where a process reads the token that it shows to others."""
+    path = folder / "token"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(TOKEN)
+    return path
+
+
 END, FIRST_DIGIT = 1, 4  # of the arithmetic model's tokenizer: <eos> and 0
 
 

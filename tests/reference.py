@@ -40,5 +40,6 @@ def learner_logprobs(
     rows = [[*prompt, *completion] + [0] * (width - len(prompt) - len(completion)) for completion in completions]
     places = [row * width + first + index for row, one in enumerate(completions) for index in range(len(one))]
     targets = [token for completion in completions for token in completion]
-    logprobs, _ = policy(torch.tensor(rows), torch.tensor(places), torch.tensor(targets))
+    lengths = [len(prompt) + len(completion) for completion in completions]
+    logprobs, _ = policy(*map(torch.tensor, (rows, lengths, places, targets)))
     return [part.numpy() for part in logprobs.split([len(completion) for completion in completions])]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from builders import a_job
-from fakes import TOKEN, FakeLearner, FakeReward, FakeRollout, by_first_digit, running
+from fakes import FakeLearner, FakeReward, FakeRollout, a_token_file, by_first_digit, running
 from rlvr_api import RLVRJob
 from rlvr_trainer.coordinator.app import coordinate
 from rlvr_trainer.coordinator.rollouts import Pace
@@ -34,11 +34,11 @@ async def run(
 ) -> None:
     """One attempt with one rollout and one judge, from the beginning or from the end of the step of `resumed`."""
     after, state = (resumed.step, resumed.state) if resumed is not None else (0, None)
-    async with running(rollout.app(), reward.app()) as (rollout_url, reward_url), asyncio.timeout(30):
+    async with running(rollout.app(), reward.app()) as (rollout_url, reward_url), asyncio.timeout(90):
         place = Surroundings(
             job=learner.folder / "job.json",
             folder=learner.folder,
-            token=TOKEN,
+            token_file=a_token_file(learner.folder),
             attempt=learner.attempt,
             rollouts=(rollout_url,),
             rewards=(reward_url,),

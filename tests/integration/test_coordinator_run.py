@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from builders import a_job, an_evaluation
-from fakes import TOKEN, FakeLearner, FakeReward, FakeRollout, Mortal, by_first_digit, running
+from fakes import FakeLearner, FakeReward, FakeRollout, Mortal, a_token_file, by_first_digit, running
 from rlvr_api import RLVRJob
 from rlvr_trainer.coordinator.app import coordinate
 from rlvr_trainer.coordinator.rollouts import Pace
@@ -31,7 +31,7 @@ def surroundings(folder: Path, rollouts: list[str], rewards: list[str], *, attem
     return Surroundings(
         job=folder / "job.json",
         folder=folder,
-        token=TOKEN,
+        token_file=a_token_file(folder),
         attempt=attempt,
         rollouts=tuple(rollouts),
         rewards=tuple(rewards),
@@ -40,7 +40,7 @@ def surroundings(folder: Path, rollouts: list[str], rewards: list[str], *, attem
 
 async def run(job: RLVRJob, learner: FakeLearner, rollout: FakeRollout, reward: FakeReward) -> dict[str, Any]:
     """One attempt from the beginning to result.json, with one rollout and one judge."""
-    async with running(rollout.app(), reward.app()) as (rollout_url, reward_url), asyncio.timeout(30):
+    async with running(rollout.app(), reward.app()) as (rollout_url, reward_url), asyncio.timeout(90):
         training = asyncio.create_task(learner.train(steps=job.spec.training.steps))
         await coordinate(surroundings(learner.folder, [rollout_url], [reward_url]), job, pace=FAST)
         await training
@@ -190,7 +190,7 @@ async def test_a_rollout_that_dies_with_groups_in_flight_comes_back_at_another_p
     rollout = FakeRollout(seconds=0.03)
     mortal = Mortal(rollout.app)
 
-    async with running(FakeReward(by_first_digit).app()) as (reward,), asyncio.timeout(30):
+    async with running(FakeReward(by_first_digit).app()) as (reward,), asyncio.timeout(90):
         url = await mortal.start()
         training = asyncio.create_task(learner.train(steps=3))
         coordinating = asyncio.create_task(
@@ -230,7 +230,7 @@ async def test_a_late_rollout_starts_with_the_newest_policy(tmp_path: Path, unus
     learner, first, late = FakeLearner(tmp_path), FakeRollout(seconds=0.02), FakeRollout(seconds=0.02)
     mortal = Mortal(late.app, port=unused_tcp_port)
 
-    async with running(first.app(), FakeReward(by_first_digit).app()) as (a, reward), asyncio.timeout(30):
+    async with running(first.app(), FakeReward(by_first_digit).app()) as (a, reward), asyncio.timeout(90):
         training = asyncio.create_task(learner.train(steps=6))
         peers = surroundings(tmp_path, [a, f"http://127.0.0.1:{unused_tcp_port}"], [reward])
         coordinating = asyncio.create_task(coordinate(peers, a_small_job(steps=6), pace=FAST))
@@ -287,7 +287,7 @@ async def test_a_request_that_every_rollout_refuses_ends_the_attempt_with_its_wo
 
 
 async def test_a_coordinator_without_rollouts_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="RLVR_ROLLOUTS is empty"):
+    with pytest.raises(InvalidInput, match=r"no rollout is named in .*peers\.json or RLVR_ROLLOUTS"):
         await coordinate(surroundings(tmp_path, [], ["http://127.0.0.1:9"]), a_small_job())
 
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from builders import a_job_dict
 from engine_fakes import eventually
 from reference import load_reference, reference_logprobs
+from rlvr_api import contract
 from rlvr_trainer.storage.policies import seal_policy
 from rlvr_trainer.transport import serving
 from role_processes import TOKEN, Role, await_answer, free_port, running
@@ -162,7 +163,8 @@ async def test_a_replica_joins_by_getting_a_policy_and_refuses_work_before(coord
     assert reply["fetchSeconds"] > 0
     assert reply["pauseSeconds"] > 0
     assert await coordinator.status() == {"version": label, "state": "ready"}
-    assert await coordinator.send(label) == {"label": label, "fetchSeconds": 0.0, "pauseSeconds": 0.0}
+    again = await coordinator.send(label)
+    assert again == {"label": label, "fetchSeconds": 0.0, "pauseSeconds": 0.0, "probeSeconds": 0.0}
     answer = await coordinator.generate(1)
     assert {span["version"] for choice in answer["choices"] for span in choice["weight_versions"]} == {label}
 
@@ -293,13 +295,13 @@ async def test_an_agent_that_comes_back_trusts_no_label_it_did_not_install(coord
     assert (await coordinator.status())["state"] == "ready"
 
 
-async def test_both_processes_end_with_zero_when_asked(coordinator: Coordinator) -> None:
+async def test_both_processes_end_when_asked(coordinator: Coordinator) -> None:
     await coordinator.send(coordinator.policies.publish(0, seed=0))
     busy = asyncio.create_task(coordinator.generate(1, max_tokens=400))
     await asyncio.sleep(0.2)
 
     for role in (coordinator.pair.agent, coordinator.pair.engine):
         role.process.terminate()
-        assert await asyncio.to_thread(role.process.wait, 10) == 0
+        assert await asyncio.to_thread(role.process.wait, 10) == contract.EXIT_STOPPED
 
     await asyncio.wait([busy])  # answered in the last second or cut off

@@ -13,6 +13,7 @@ from fakes import TOKEN
 from rlvr_api import Progress
 from rlvr_trainer.coordinator.app import make_coordinator_app, published_file, read_job
 from rlvr_trainer.coordinator.attempt import AskProgress
+from rlvr_trainer.credentials import shared
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.storage.policies import seal_policy
@@ -36,7 +37,7 @@ def policies(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def a_coordinator(policies: Path, progress: asyncio.Future[AskProgress]) -> AsyncIterator[aiohttp.ClientSession]:
-    app = make_coordinator_app(Board(), token=TOKEN, policies=policies, progress=progress)
+    app = make_coordinator_app(Board(), check=shared(lambda: TOKEN), policies=policies, progress=progress)
     async with serving(app, host="127.0.0.1", port=0) as url, aiohttp.ClientSession(url, headers=BEARER) as session:
         yield session
 
@@ -69,11 +70,11 @@ async def test_no_path_leads_out_of_the_policies(policies: Path) -> None:
     assert published_file(policies, label="../policies", name="config.json") is None
 
 
-async def test_every_route_but_health_wants_the_token(policies: Path) -> None:
+async def test_every_route_but_health_and_metrics_wants_the_token(policies: Path) -> None:
     async with a_coordinator(policies, asyncio.Future()) as session:
         session.headers.clear()  # type: ignore[attr-defined]
         paths = ("/health", "/metrics", "/progress", f"/policies/{label_in(policies)}/config.json")
-        assert [await status_of(session, path) for path in paths] == [200, 401, 401, 401]
+        assert [await status_of(session, path) for path in paths] == [200, 200, 401, 401]
 
 
 async def test_progress_is_unavailable_until_the_learner_has_spoken(policies: Path) -> None:
