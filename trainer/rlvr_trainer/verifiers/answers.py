@@ -46,7 +46,7 @@ _OPENING: Final = {"(": ")", "[": "]", "\\{": "\\}"}
 
 
 def undressed(answer: str) -> str:
-    r"""An answer in its plainest writing: `\left( \dfrac12,\ 3\text{ cm} \right)` is `(\frac{1}{2},3)`."""
+    r"""An answer in its plainest writing: `\left( \dfrac12,\ \$3 \right)` is `( \frac{1}{2}, 3 )`."""
     plain = _TEXT.sub(r" \1 ", answer.strip().rstrip("."))
     if _WHOLE_SEPARATED.fullmatch(plain.replace("\\$", "").replace("$", "").strip()):
         plain = re.sub(r"[^\d.+-]", "", plain)

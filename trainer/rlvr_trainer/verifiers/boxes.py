@@ -10,8 +10,7 @@ from typing import Final
 
 _COMMAND: Final = re.compile(r"\\f?boxed\s*\{")
 _BRACE: Final = re.compile(r"\\.|[{}]", re.DOTALL)
-
-
+_LONGEST_END: Final = 20_000
 _HASHES: Final = re.compile(r"^#{4}(?!#)[ \t]*([^\n]+?)\s*\Z", re.MULTILINE)
 _PHRASE: Final = re.compile(r"\b(?i:answer|result)\b[*: ]*(?i:is|=)?[*: ]*([^\n]{1,2000})$", re.MULTILINE)
 _FORMULA: Final = re.compile(r"^\s*(?:\$+([^$]+)\$+|\\\((.+?)\\\)|\\\[(.+?)\\\])\s*[.*]*\s*$")
@@ -27,8 +26,11 @@ def marked_answer(text: str) -> str | None:
 
 
 def told_answer(text: str) -> str | None:
-    """What follows the last "answer is" or "answer:" to the end of its line, or the formula that is all of it."""
-    told = _PHRASE.findall(text)
+    """What follows the last "answer is" or "answer:" to the end of its line, or the formula that is all of it.
+
+    Only the end of a long text is searched.
+    """
+    told = _PHRASE.findall(text[-_LONGEST_END:])
     if not told:
         return None
     formula = _FORMULA.match(told[-1])
