@@ -17,7 +17,9 @@ HASHABLE = st.recursive(
 )
 VALUES = st.recursive(
     HASHABLE | st.complex_numbers(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(HASHABLE, inner, max_size=3) | st.sets(HASHABLE, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(HASHABLE, inner, max_size=3) | st.sets(HASHABLE, max_size=3)
+    ),
     max_leaves=10,
 )
 

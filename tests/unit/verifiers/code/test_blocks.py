@@ -23,7 +23,9 @@ def test_the_last_block_of_python_is_the_program(text: str, source: str | None) 
     assert last_block(text) == source
 
 
-@pytest.mark.parametrize("text", ["```python\nprint(1)", "```python\nprint(1)\n```\nbetter:\n```python\nprint(", "```\nx"])
+@pytest.mark.parametrize(
+    "text", ["```python\nprint(1)", "```python\nprint(1)\n```\nbetter:\n```python\nprint(", "```\nx"]
+)
 def test_a_program_that_was_not_finished_is_none(text: str) -> None:
     assert last_block(text) is None
 

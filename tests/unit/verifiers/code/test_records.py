@@ -121,6 +121,8 @@ def test_assertions_that_are_not_python_are_the_records_fault() -> None:
 
 
 def test_names_are_unknown_when_nothing_defines_them() -> None:
-    source = "import a.b as c, d.e\nfrom f import g\nclass H: pass\ndef i(j): return j + k\nl = [m for m in n]\nc, d, g, H"
+    source = (
+        "import a.b as c, d.e\nfrom f import g\nclass H: pass\ndef i(j): return j + k\nl = [m for m in n]\nc, d, g, H"
+    )
 
     assert unknown_names(source) == ["k", "n"]
