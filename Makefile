@@ -88,6 +88,16 @@ chaos-operator: $(VENV)/.dev  ## Kill the operator KILLS=20 times while 50 jobs 
 fuzz-manifests: $(VENV)/.dev  ## Hand FUZZ=200 broken manifests to a real API server and the operator (needs KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests $(BIN)/python tests/e2e/fuzz_manifests.py --count $(FUZZ)
 
+.PHONY: images e2e e2e-cluster soak
+images:  ## Build the images operator, reward and trainer into build/images (needs buildah; BASE, TAG and REGISTRY)
+	@hack/build-images.sh build/images
+e2e: $(VENV)/.dev  ## Tests on the cluster of KUBECONFIG, whose nodes have the images: a job, its walls, changes, kills
+	@$(BIN)/pytest tests/e2e/cluster
+e2e-cluster: $(VENV)/.dev  ## The same on a cluster of its own, which RLVR_KUBERNETES/cluster starts and takes down
+	@hack/e2e-cluster.sh $(BIN)/pytest tests/e2e/cluster
+soak: $(VENV)/.dev  ## Kill something KILLS=20 times around one long job on the cluster of KUBECONFIG
+	@KILLS=$(KILLS) $(BIN)/pytest tests/e2e/cluster/soak.py -s
+
 .PHONY: mutation
 mutation: $(VENV)/.dev  ## Put small errors into the algorithms and count how many the unit tests notice
 	@nice -n 10 $(BIN)/python -m tests.mutation

@@ -19,9 +19,12 @@ from rlvr_trainer.storage.checkpoints import open_checkpoints
 
 EXAMPLE: Final = Path(__file__).parents[3] / "examples" / "arithmetic-cpu.yaml"
 PROMPTS: Final = 8
-SMALL: Final = {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
-"""Two jobs, one of them on its way out, fit a node of two cores."""
 CONTAINERS: Final = {"learner": ("learner", "coordinator"), "rollout": ("agent", "engine"), "reward": ("reward",)}
+
+
+def small(container: str) -> dict[str, Any]:
+    """A template of a container: two jobs, one of them on its way out, fit a node of two cores."""
+    return {"name": container, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,7 @@ class Team:
             "learner": {"restart": {"maxRestarts": 1000, "noProgressAttempts": 1000}},
         }
         for role, containers in CONTAINERS.items():
-            ours.setdefault(role, {})["template"] = {
-                "spec": {"containers": [{"name": it, **SMALL} for it in containers]}
-            }
+            ours.setdefault(role, {})["template"] = {"spec": {"containers": [small(name) for name in containers]}}
         for section in (ours, sections):
             for key, members in section.items():
                 job["spec"][key] = {**job["spec"].get(key, {}), **members}
