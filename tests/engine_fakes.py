@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from rlvr_trainer.credentials import shared
@@ -54,6 +55,8 @@ class FakeEngine:
     """Status that a path answers with instead."""
     hanging: set[str] = field(default_factory=set)
     """Paths that never answer."""
+    waiting: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Paths that answer once an event has come."""
     is_old: bool = False
     """Whether it is a vLLM from before weights had versions."""
     has_plugin: bool = False
@@ -83,6 +86,8 @@ class FakeEngine:
     async def _faults(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if request.path in self.hanging:
             await asyncio.sleep(60)
+        if request.path in self.waiting:
+            await self.waiting[request.path].wait()
         if request.path in self.failing:
             return web.Response(status=self.failing[request.path], text="told to fail")
         reply: web.StreamResponse = await handler(request)
@@ -186,3 +191,47 @@ async def a_door(folder: Path, *, max_in_flight: int = 8, patience: Patience = I
         serving(agent_app(agent, board, check=CHECK), host="127.0.0.1", port=0, cancel_on_disconnect=True) as url,
     ):
         yield Door(url, agent, engine, board)
+
+
+class Caller:
+    """A coordinator's requests to the agent."""
+
+    def __init__(self, session: aiohttp.ClientSession, door: Door, policies: FakePolicies) -> None:
+        self.session, self.door, self.policies = session, door, policies
+
+    async def status(self) -> tuple[str, str | None]:
+        async with self.session.get(f"{self.door.url}/status") as reply:
+            body = await reply.json()
+            return body["state"], body["version"]
+
+    async def health(self) -> int:
+        async with self.session.get(f"{self.door.url}/health") as reply:
+            return reply.status
+
+    async def send(self, label: str) -> tuple[int, Any]:
+        body = {"label": label, "url": f"{self.policies.url}/{label}"}
+        async with self.session.post(f"{self.door.url}/policy", json=body) as reply:
+            return reply.status, await reply.json()
+
+    async def generate(self, number: int = 1) -> tuple[int, Any]:
+        async with self.session.post(f"{self.door.url}/inference/v1/generate", json=number) as reply:
+            return reply.status, await reply.json()
+
+    async def until(self, state: str) -> None:
+        async def holds() -> bool:
+            return (await self.status())[0] == state
+
+        await eventually(holds)
+
+
+async def truth(value: object) -> bool:
+    return bool(value)
+
+
+async def in_flight(door: Door, number: int) -> None:
+    """Wait until the engine has so many generation requests."""
+
+    async def holds() -> bool:
+        return f"rlvr_rollout_requests_in_flight {number}.0" in door.board.render().decode()
+
+    await eventually(holds)

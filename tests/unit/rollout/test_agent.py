@@ -1,77 +1,13 @@
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
-from engine_fakes import TOKEN, Door, FakePolicies, a_door, eventually, served_policies
+from engine_fakes import Caller, eventually, in_flight, truth
 
 UPDATE = ["/pause?mode=keep&clear_cache=true", "/collective_rpc", "/update_weight_version", "/resume"]
 SECONDS = {"fetchSeconds", "pauseSeconds", "probeSeconds"}
-
-
-@pytest.fixture
-async def policies(tmp_path: Path) -> AsyncIterator[FakePolicies]:
-    async with served_policies(tmp_path / "published") as served:
-        yield served
-
-
-@pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    async with a_door(tmp_path / "policies", max_in_flight=2) as opened:
-        yield opened
-
-
-class Caller:
-    """A coordinator's requests to the agent."""
-
-    def __init__(self, session: aiohttp.ClientSession, door: Door, policies: FakePolicies) -> None:
-        self.session, self.door, self.policies = session, door, policies
-
-    async def status(self) -> tuple[str, str | None]:
-        async with self.session.get(f"{self.door.url}/status") as reply:
-            body = await reply.json()
-            return body["state"], body["version"]
-
-    async def health(self) -> int:
-        async with self.session.get(f"{self.door.url}/health") as reply:
-            return reply.status
-
-    async def send(self, label: str) -> tuple[int, Any]:
-        body = {"label": label, "url": f"{self.policies.url}/{label}"}
-        async with self.session.post(f"{self.door.url}/policy", json=body) as reply:
-            return reply.status, await reply.json()
-
-    async def generate(self, number: int = 1) -> tuple[int, Any]:
-        async with self.session.post(f"{self.door.url}/inference/v1/generate", json=number) as reply:
-            return reply.status, await reply.json()
-
-    async def until(self, state: str) -> None:
-        async def holds() -> bool:
-            return (await self.status())[0] == state
-
-        await eventually(holds)
-
-
-@pytest.fixture
-async def caller(door: Door, policies: FakePolicies) -> AsyncIterator[Caller]:
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session:
-        yield Caller(session, door, policies)
-
-
-async def truth(value: object) -> bool:
-    return bool(value)
-
-
-async def in_flight(door: Door, number: int) -> None:
-    """Wait until the engine has so many generation requests."""
-
-    async def holds() -> bool:
-        return f"rlvr_rollout_requests_in_flight {number}.0" in door.board.render().decode()
-
-    await eventually(holds)
 
 
 async def test_an_agent_without_a_policy_is_joining_unhealthy_and_refuses_work(caller: Caller) -> None:
