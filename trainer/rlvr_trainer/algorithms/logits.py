@@ -25,7 +25,10 @@ class Tiling(NamedTuple):
     vocabulary: int = 4096
 
 
-DEFAULT_TILING: Final = Tiling()
+_ON_CPU: Final = Tiling()
+"""Blocks that a core's cache has room for."""
+_ON_GPU: Final = Tiling(rows=4096, vocabulary=16384)
+"""Blocks that keep a GPU busy for longer than it takes to start its kernels; two of them are 0.5 GiB."""
 
 
 def token_statistics(
@@ -35,20 +38,21 @@ def token_statistics(
     *,
     temperature: float = 1.0,
     bias_V: Tensor | None = None,
-    tiling: Tiling = DEFAULT_TILING,
+    tiling: Tiling | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability ln p(target) and entropy H = -sum_v p_v ln p_v in nats, p = softmax((h W^T + b) / temperature).
 
     Both results are [N], float32 (float64 for float64 hidden states), and differentiable with respect to hidden
     states, weight and bias.  An entropy that no loss uses costs nothing in the backward pass; detach it for masks.
     The weight's gradient is summed in the results' precision and rounded once, and tokens without gradient (masked,
-    clipped) are left out of the backward pass.
+    clipped) are left out of the backward pass.  Without `tiling`, blocks are of a size that suits the device.
     """
     assert temperature > 0, f"temperature is {temperature}; a softmax needs a positive one"
     with torch.autocast(hidden_NH.device.type, enabled=False):
         if weight_VH.shape[0] < weight_VH.shape[1]:
             return _from_logits(hidden_NH, weight_VH, targets_N, temperature=temperature, bias_V=bias_V)
-        return _TokenStatistics.apply(hidden_NH, weight_VH, bias_V, targets_N, _Walk(temperature, tiling))  # type: ignore[no-any-return, no-untyped-call]
+        walk = _Walk(temperature, tiling or (_ON_GPU if hidden_NH.is_cuda else _ON_CPU))
+        return _TokenStatistics.apply(hidden_NH, weight_VH, bias_V, targets_N, walk)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _from_logits(
@@ -199,11 +203,12 @@ def _backward(
         logits_RC, other_RC = scratch.pair(rows, columns)
         head.logits(hidden_NH[rows], columns, logits_RC)
         grad_RC = _logit_gradient(logits_RC, other_RC, signal.at(rows), columns)
+        if grad_bias_V is not None:
+            grad_bias_V[columns] += grad_RC.sum(0)
+        grad_RC = _for_tensor_cores(grad_RC, like=hidden_NH)
         _accumulate(grad_hidden_NH[rows], grad_RC, head.weight[columns])
         if grad_weight_VH is not None:
             _accumulate(grad_weight_VH[columns], grad_RC.T, hidden_NH[rows])
-        if grad_bias_V is not None:
-            grad_bias_V[columns] += grad_RC.sum(0)
     return grad_hidden_NH, _like(grad_weight_VH, head.weight), _like(grad_bias_V, head.bias)
 
 
@@ -233,6 +238,11 @@ def _product(left_RH: Tensor, right_HC: Tensor, out_RC: Tensor) -> None:
         torch.mm(left_RH, right_HC, out_RC.dtype, out=out_RC)
     else:
         torch.mm(left_RH.to(out_RC.dtype), right_HC.to(out_RC.dtype), out=out_RC)
+
+
+def _for_tensor_cores(grad_RC: Tensor, *, like: Tensor) -> Tensor:
+    """In the model's precision on a GPU, once for both products that read it."""
+    return grad_RC.to(like.dtype) if like.is_cuda else grad_RC
 
 
 def _accumulate(into_AB: Tensor, left_AC: Tensor, right_CB: Tensor) -> None:
