@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$1 && shift
-images=("${@:-operator}") && (($#)) || images=(operator reward trainer)
+images=("$@") && (($#)) || images=(operator reward trainer)
 tag=${TAG:-dev} registry=${REGISTRY:-rlvr.dev} base=${BASE:-}
 export STORAGE_DRIVER=${STORAGE_DRIVER:-overlay}  # vfs works everywhere, several times as slowly
 mkdir -p "$folder"

@@ -19,10 +19,9 @@ from e2e.cluster.jobs import Team
 from kubernetes_server import Cluster
 from object_store import ObjectStoreServer, running_store
 
-IMAGES = (
-    f"images.registry={os.environ.get('RLVR_REGISTRY', 'rlvr.dev')}",
-    f"images.tag={os.environ.get('RLVR_TAG', 'dev')}",
-)
+REGISTRY = os.environ.get("RLVR_REGISTRY", "rlvr.dev")
+TAG = os.environ.get("RLVR_TAG", "dev")
+IMAGES = (f"images.registry={REGISTRY}", f"images.tag={TAG}")
 
 
 @pytest.fixture(scope="session")

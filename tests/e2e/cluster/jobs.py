@@ -62,6 +62,21 @@ class Team:
         metadata = {"name": name, "namespace": self.namespace}
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": dict(values)})
 
+    def start_pod(self, name: str, image: str) -> None:
+        """A pod that is no job's, as restricted as jobs are; returns when it runs."""
+        context = {
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        container = {"name": "main", "image": image, "command": ["sleep", "3600"], "securityContext": context}
+        metadata = {"name": name, "namespace": self.namespace}
+        spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=110s")
+
     def kubectl(self, *arguments: str) -> str:
         return self.cluster.kubectl("-n", self.namespace, *arguments)
 
@@ -86,6 +101,13 @@ class Team:
 
     def condition(self, name: str, kind: str) -> dict[str, Any]:
         return next((it for it in self.status(name).get("conditions", []) if it["type"] == kind), {})
+
+    def reason(self, name: str, kind: str) -> str:
+        return str(self.condition(name, kind).get("reason", ""))
+
+    def summary(self, name: str, role: str) -> str:
+        """ready/desired pods of a role."""
+        return str(self.status(name).get("roles", {}).get(role, {}).get("summary", ""))
 
     def is_true(self, name: str, kind: str) -> bool:
         return bool(self.condition(name, kind).get("status") == "True")

@@ -14,7 +14,7 @@ from e2e.cluster.jobs import Team
 from kubernetes_server import Cluster
 from object_store import a_door, s3_environment
 
-STEPS = 60
+STEPS = 90
 GPU = "/status/capacity/nvidia.com~1gpu"
 pytestmark = pytest.mark.timeout(1500)
 
@@ -62,7 +62,7 @@ def test_a_suspended_job_gives_everything_back_and_goes_on_where_it_was(team: Te
     team.apply(team.manifest("sums", steps=STEPS))
     team.wait_for_step("sums", 3)
     team.edit("sums", suspend=True)
-    team.wait_for("sums", "Suspended")
+    team.wait("sums", lambda: team.reason("sums", "Suspended") == "Suspended", "all pods have gone")
     saved = team.status("sums")["checkpoint"]["step"]
     assert team.kubectl("get", "pods", "-o", "name") == ""
     assert 0 < saved < STEPS
@@ -82,8 +82,7 @@ def test_a_field_that_may_change_takes_effect_and_one_that_may_not_is_refused_wi
     refused = team.cluster.try_kubectl("-n", team.namespace, "patch", "rlvrjob", "sums", "--type=merge", "-p", change)
     assert "training is fixed while the job runs: set suspend to true first, or make a new job" in refused.stderr
 
-    summary = lambda: team.status("sums")["roles"]["rollout"].get("summary")  # noqa: E731
-    team.wait("sums", lambda: summary() == "2/2", "a second rollout is ready")
+    team.wait("sums", lambda: team.summary("sums", "rollout") == "2/2", "a second rollout is ready")
     finish(team, tmp_path)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from charts import HELMS, NAMESPACE, RELEASE, find_helm
-from e2e.cluster.conftest import install, make_namespace
+from e2e.cluster.conftest import REGISTRY, TAG, install, make_namespace
 from kubernetes_server import Cluster
 from object_store import ACCESS_KEY, SECRET_KEY, ObjectStoreServer
 
@@ -62,8 +62,8 @@ def test_every_command_of_the_guides_does_what_it_says(
     cluster: Cluster, store: ObjectStoreServer, shell: dict[str, str], tmp_path: Path
 ) -> None:
     values = {
-        "registry.example.com/ml": os.environ.get("RLVR_REGISTRY", "rlvr.dev"),
-        "images.tag=0.1.0": f"images.tag={os.environ.get('RLVR_TAG', 'dev')}",
+        "registry.example.com/ml": REGISTRY,
+        "images.tag=0.1.0": f"images.tag={TAG}",
         "https://s3.example.com": store.endpoint,
         "KEY_ID=key": f"KEY_ID={ACCESS_KEY}",
         "ACCESS_KEY=secret": f"ACCESS_KEY={SECRET_KEY}",

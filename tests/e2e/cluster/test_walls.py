@@ -41,23 +41,6 @@ def ask(team: Team, pod: str, container: str, url: str) -> int:
     return int(team.kubectl("exec", pod, "-c", container, "--", "python3", "-c", ASK, url))
 
 
-def a_stranger(team: Team, image: str) -> str:
-    """A pod of the same namespace that is not the job's; its name."""
-    context = {
-        "runAsNonRoot": True,
-        "runAsUser": 10001,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    container = {"name": "main", "image": image, "command": ["sleep", "3600"], "securityContext": context}
-    metadata = {"name": "stranger", "namespace": team.namespace}
-    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
-    team.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    team.kubectl("wait", "--for=condition=Ready", "pod/stranger", "--timeout=110s")
-    return "stranger"
-
-
 @pytest.mark.timeout(1800)
 def test_rewards_reach_nothing_strangers_reach_nobody_and_a_token_is_wanted_inside(team: Team) -> None:
     team.apply(team.manifest("sums", steps=400))
@@ -70,8 +53,8 @@ def test_rewards_reach_nothing_strangers_reach_nobody_and_a_token_is_wanted_insi
     store = team.store.endpoint.removeprefix("http://")
 
     out = attempts(team, names["reward"], "reward", API_SERVER, DNS, store, coordinator, agent)
-    stranger = a_stranger(team, pods["reward"]["spec"]["containers"][0]["image"])
-    foreign = attempts(team, stranger, "main", agent, engine, coordinator, reward, store)
+    team.start_pod("stranger", pods["reward"]["spec"]["containers"][0]["image"])
+    foreign = attempts(team, "stranger", "main", agent, engine, coordinator, reward, store)
     inside = attempts(team, names["learner"], "coordinator", agent, engine)
     print(f"\n{json.dumps({'reward': out, 'stranger': foreign, 'coordinator': inside}, indent=1)}")
 
