@@ -147,14 +147,14 @@ class Team:
         said = [self.cluster.try_kubectl("-n", self.namespace, *command).stdout[-6000:] for command in commands]
         return "\n".join(said)
 
-    def fetch(self, name: str, folder: Path) -> Path:
-        """The newest complete checkpoint, downloaded to where the checks of `running` look."""
+    def fetch(self, name: str, folder: Path) -> int:
+        """Download the newest complete checkpoint to where the checks of `running` look; its step."""
         newest = folder / "checkpoints" / "step-fetched"
         with environment(self.store.environment):
             found = open_checkpoints(self.uri(name), keep=3).restore(newest, accept=lambda _: True)
         assert found is not None, f"{self.uri(name)} has no checkpoint"
         (newest / "READY").touch()
-        return newest
+        return found.step
 
     def prove_exactly_once(self, name: str, folder: Path, *, steps: int, prompts: int = PROMPTS) -> Account:
         """The checkpoint of the last step says that every prompt was trained or dropped once."""
