@@ -21,7 +21,12 @@ from object_store import ObjectStoreServer, running_store
 
 REGISTRY = os.environ.get("RLVR_REGISTRY", "rlvr.dev")
 TAG = os.environ.get("RLVR_TAG", "dev")
-IMAGES = (f"images.registry={REGISTRY}", f"images.tag={TAG}")
+VALUES = (
+    f"images.registry={REGISTRY}",
+    f"images.tag={TAG}",
+    "settings.progress_min=3",  # statuses lag behind by as much
+    "settings.progress_max=5",
+)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +72,7 @@ def make_namespace(cluster: Cluster, name: str) -> None:
 
 def install(cluster: Cluster, *values: str) -> None:
     """`helm upgrade --install` of the chart with the images under test."""
-    options = [word for value in (*IMAGES, *values) for word in ("--set", value)]
+    options = [word for value in (*VALUES, *values) for word in ("--set", value)]
     where = ("--namespace", NAMESPACE, "--kubeconfig", cluster.kubeconfig, "--wait", "--timeout", "300s")
     done = run_helm(os.environ.get("RLVR_HELM", "helm"), "upgrade", "--install", RELEASE, CHART, *where, *options)
     assert done.returncode == 0, done.stderr
