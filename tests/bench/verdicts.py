@@ -39,7 +39,7 @@ _MUTANT_SECONDS: Final = 5.0
 def redressed(answer: str) -> str:
     r"""The same LaTeX by another hand: \dfrac, no \left and \right, a space after each comma."""
     plain = re.sub(r"\\(?:left|right)(?![a-z])", "", answer).replace("\\frac", "\\dfrac")
-    return re.sub(r",(?!\d)\s*", ", ", plain)
+    return re.sub(r",(?!\d|\\!)\s*", ", ", plain)
 
 
 def rewritten(answer: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_trainer.verifiers.answers import LONGEST, is_tame, is_words, number, same, undressed
+from rlvr_trainer.verifiers.answers import LONGEST, hedges, is_tame, is_words, number, same, undressed
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,32 @@ def test_where_only_algebra_can_tell_nothing_is_said(found: str, reference: str)
 def test_lists_and_units_are_compared_leniently_as_the_module_says() -> None:
     assert same("5 m", "5 cm") is True
     assert same("2,1", "1,2") is True
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "71 or 72",
+        "72 \\text{ or } 71",
+        "x=71 \\lor x=72",
+        "72 \\vee 71",
+        "72 (or 71)",
+        "72 dollars or 7200 cents",
+        "1 or 2 or 72",
+    ],
+)
+def test_several_numbers_to_choose_from_are_a_hedge_where_one_is_wanted(found: str) -> None:
+    assert hedges(found, "72")
+    assert hedges(found, "\\frac{1}{2}")
+    assert not hedges(found, "71, 72")
+    assert not hedges(found, "x+1")
+
+
+@pytest.mark.parametrize(
+    "found", ["72", "72, or seventy-two", "72 or 72.0", "\\text{Taylor}", "4 or fewer", "x \\oplus 3"]
+)
+def test_one_number_is_no_hedge(found: str) -> None:
+    assert not hedges(found, "72")
 
 
 def test_words_are_told_from_mathematics() -> None:

@@ -46,6 +46,9 @@ def test_equal_mathematics_is_correct(verify: Verifier, reference: str, text: st
         ("[2,5)", "\\boxed{[2,5]}"),
         ("72", "\\boxed{\\frac{1}{0}}"),
         ("(1,2)", "\\boxed{(2,1)}"),
+        ("72", "and so\n#### 72i"),
+        ("72", "and so\n#### x \\ge 72"),
+        ("72", "and so\n#### 71, 72"),
     ],
 )
 def test_other_mathematics_is_wrong(verify: Verifier, reference: str, text: str) -> None:
@@ -53,6 +56,36 @@ def test_other_mathematics_is_wrong(verify: Verifier, reference: str, text: str)
 
     assert verdict.outcome is Outcome.WRONG
     assert f"is not {reference!r}" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\\boxed{71 \\lor 72}", "#### 71 \\text{ or } 72", "The answer is 72 (or 71).", "The answer is $71 \\vee 72$"],
+)
+def test_a_choice_is_no_answer_where_one_number_is_wanted(verify: Verifier, text: str) -> None:
+    verdict = verify(Task(answer="72"), text)
+
+    assert verdict.outcome is Outcome.WRONG
+    assert "offers a choice where '72' is wanted" in verdict.reason
+
+
+@pytest.mark.parametrize("answer", ["(" * 300 + "1" + ")" * 300, "7" * 200_000, "\\sqrt{" * 500 + "2" + "}" * 500])
+def test_what_no_answer_looks_like_is_malformed_without_algebra(verify: Verifier, answer: str) -> None:
+    verdict = verify(Task(answer="72"), f"\\boxed{{{answer}}}")
+
+    assert verdict.outcome is Outcome.MALFORMED
+    assert "more than 2000 characters or is nested too deep" in verdict.reason
+
+
+def test_only_the_end_of_a_long_text_is_searched(verify: Verifier) -> None:
+    assert verify(Task(answer="72"), "and 7 " * 100_000 + "makes 72").outcome is Outcome.CORRECT
+
+
+def test_words_and_choices_are_answers_too(verify: Verifier) -> None:
+    assert verify(Task(answer="\\text{Evelyn}"), "The answer is Evelyn.").outcome is Outcome.CORRECT
+    assert verify(Task(answer="\\text{Evelyn}"), "\\boxed{Bob}").outcome is Outcome.WRONG
+    assert verify(Task(answer="\\text{Evelyn}"), "I do not know.").outcome is Outcome.MALFORMED
+    assert verify(Task(answer="C"), "\\boxed{\\textbf{(C)}}").outcome is Outcome.CORRECT
 
 
 @pytest.mark.parametrize("text", ["", "I do not know.", "\\boxed{}", "((((((", "\\frac{{{{", "\x00\ud83d"])

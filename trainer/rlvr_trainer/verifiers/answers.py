@@ -42,6 +42,7 @@ _CHOICE: Final = re.compile(r"\(?([A-Z])\)?")
 _WORDS: Final = re.compile(r"[a-zA-Z][a-zA-Z '-]+")
 _PERCENT: Final = re.compile(r"\s*(?:\\?%|\bpercent\b)\s*$")
 _DASHES: Final = {0x2212: "-", 0x2013: "-"}
+_OR: Final = re.compile(r"\\(?:lor|vee)(?![a-zA-Z])|(?<![a-zA-Z\\])or(?![a-zA-Z])")
 _OPENING: Final = {"(": ")", "[": "]", "\\{": "\\}"}
 
 
@@ -66,6 +67,12 @@ def same(found: str, reference: str) -> bool | None:
     if not (is_tame(found) and is_tame(reference)):
         return None
     return _same(undressed(found), undressed(reference))
+
+
+def hedges(found: str, reference: str) -> bool:
+    """Whether an answer offers several numbers to choose from where one is wanted: `71 or 72`."""
+    offered = {number(undressed(part.strip(" (),;."))) for part in _OR.split(_TEXT.sub(r" \1 ", found))} - {None}
+    return len(offered) > 1 and number(undressed(reference)) is not None
 
 
 def is_words(answer: str) -> bool:

@@ -17,7 +17,7 @@ from math_verify import parse, verify
 from rlvr_api.reward import MathVerifier
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.samples import Task, Verdict
-from rlvr_trainer.verifiers.answers import LONGEST, is_tame, is_words, same
+from rlvr_trainer.verifiers.answers import LONGEST, hedges, is_tame, is_words, same
 from rlvr_trainer.verifiers.boxes import marked_answer, told_answer
 from rlvr_trainer.verifiers.verdicts import Verifier, correct, malformed, shown, wrong
 
@@ -46,9 +46,11 @@ def judge_mathematics(task: Task, text: str) -> Verdict:
         return correct()
     if found and (is_words(task.answer) or (decided is False and marked is not None)):
         return wrong(f"{shown(found)} is not {shown(task.answer)}")
+    if found and hedges(found, task.answer):
+        return wrong(f"{shown(found)} offers a choice where {shown(task.answer)} is wanted")
     if is_words(task.answer):
         return malformed("there is no answer")
-    return judge_algebra(task.answer, text)
+    return judge_algebra(task.answer, text if marked is None else f"\\boxed{{{marked}}}")
 
 
 def judge_algebra(answer: str, text: str) -> Verdict:
