@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kubernetes_server import Cluster, ControlPlane, wait_until
+from kubernetes_server import EVERYTHING, Cluster, ControlPlane, control_plane, wait_until
 from object_store import free_ports
 
 NAMESPACE: Final = "rlvr-system"
@@ -126,6 +126,20 @@ def operator(cluster: Cluster, log: Path, **settings: Any) -> Iterator[OperatorP
         yield replica
     finally:
         replica.kill()
+
+
+@contextmanager
+def operated_plane(folder: Path, *, nodes: int = 3, **settings: Any) -> Iterator[ControlPlane]:
+    """A control plane with fake nodes and an operator that leads; AssertionError in the end when it fell over."""
+    with control_plane(folder / "plane", EVERYTHING) as plane:
+        plane.apply_crd()
+        plane.add_nodes(nodes)
+        make_operator_namespace(plane)
+        with operator(plane, folder / "operator.log", **QUICK, **settings) as replica:
+            wait_for_leader(replica)
+            yield plane
+            before, _, surprise = replica.log.read_text().partition("Traceback")
+            assert not surprise, f"{before[-500:]}Traceback{surprise[:4000]}"
 
 
 def make_operator_namespace(cluster: Cluster) -> None:

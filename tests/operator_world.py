@@ -12,7 +12,7 @@ from rlvr_api import contract
 from rlvr_operator.observed import Exit, JobSeen, Observed, PodSeen, ProgressSeen, Refusal
 from rlvr_operator.plan import Manifest, Plan
 from rlvr_operator.reconcile import reconcile
-from rlvr_operator.workloads import FAILURES, HASH, child_key
+from rlvr_operator.workloads import FAILURES, HASH, Kit, child_key
 from workload_builders import KIT
 
 
@@ -29,6 +29,7 @@ class FakeCluster:
     now: float = NOW
     is_gated: bool = False
     """New pods wait for admission."""
+    kit: Kit = KIT
     made: int = 0
     log: list[str] = field(default_factory=list)
 
@@ -46,7 +47,7 @@ class FakeCluster:
         )
 
     def plan(self) -> Plan:
-        return reconcile(self.seen(), KIT) if self.job is not None else Plan()
+        return reconcile(self.seen(), self.kit) if self.job is not None else Plan()
 
     def look(self) -> Plan:
         """One pass: reconcile and carry out."""

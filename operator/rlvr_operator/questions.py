@@ -190,7 +190,12 @@ CONDITIONS: Final[Mapping[ConditionType, tuple[Question, ...]]] = {
 
 def _refusal(facts: Facts, *, is_malformed: bool) -> Refusal | None:
     """What the API server said no to."""
-    return next((no for no in facts.refusals if (no.code in _MALFORMED) == is_malformed), None)
+    return next((no for no in facts.refusals if _is_of_manifest(no) == is_malformed), None)
+
+
+def _is_of_manifest(refusal: Refusal) -> bool:
+    """No server takes such a manifest; an admission policy refuses with the same code, but says that it forbids."""
+    return refusal.code in _MALFORMED and "is forbidden: " not in refusal.message
 
 
 def _kind_of(refusal: Refusal) -> str:

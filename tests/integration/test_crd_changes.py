@@ -48,6 +48,9 @@ FREE: Final = (
 )
 
 
+ROLLOUT: Final = {"engine": "local", "sampling": {"maxTokens": 64}}
+
+
 @pytest.fixture
 def jobs(kubernetes: Cluster, namespace: str) -> Iterator[ServedJobs]:
     with jobs_of(kubernetes, namespace) as served:
@@ -140,3 +143,23 @@ def test_scaling_beyond_the_maximum_is_refused(jobs: ServedJobs) -> None:
     assert jobs.merge("test", {"spec": {"replicas": 4}}, below="scale").is_accepted
     answer = jobs.merge("test", {"spec": {"replicas": 5}}, below="scale")
     assert "replicas is above max: lower replicas or raise max" in answer.complaints["spec.rollout.replicas"]
+
+
+def a_gang_job(jobs: ServedJobs, *, replicas: int = 3, **rollout: Any) -> None:
+    a_running_job(jobs, scheduling={"gang": "native"}, rollout={**ROLLOUT, "replicas": replicas, **rollout})
+
+
+@pytest.mark.parametrize(("before", "after"), [({"min": 2}, 1), ({"min": 2}, None), ({}, 2)], ids=str)
+def test_the_minimum_of_a_gang_that_runs_is_part_of_its_size(
+    jobs: ServedJobs, before: dict[str, int], after: int | None
+) -> None:
+    a_gang_job(jobs, **before)
+
+    answer = jobs.merge("test", {"spec": {"rollout": {"min": after}}})
+
+    assert answer.code == 422
+    (complaint,) = answer.complaints.values()
+    assert "rollout.min is part of the gang" in complaint
+    assert jobs.merge("test", {"spec": {"rollout": {"replicas": 4}}}).is_accepted
+    assert jobs.merge("test", {"spec": {"suspend": True}}).is_accepted
+    assert jobs.merge("test", {"spec": {"rollout": {"min": after}}}).is_accepted

@@ -9,7 +9,6 @@ from kubernetes_server import EVERYTHING, ControlPlane, as_list, control_plane, 
 from rlvr_operator.observed import JobSeen
 from rlvr_operator.plan import Manifest
 from rlvr_operator.workloads import Member, children, pod
-from rlvr_operator.workloads.gangs import gang_of
 from workload_builders import KIT, a_vllm_job, all_pods
 
 GPUS = 4
@@ -65,7 +64,8 @@ def phases(plane: ControlPlane, job: JobSeen) -> dict[str, str]:
 
 
 def conditions(plane: ControlPlane, job: JobSeen) -> dict[str, Any]:
-    group = plane.get("podgroups.scheduling.k8s.io", gang_of(job).name, "-n", job.namespace)
+    (name,) = (it["metadata"]["name"] for it in children(job, KIT) if it["kind"] == "PodGroup")
+    group = plane.get("podgroups.scheduling.k8s.io", name, "-n", job.namespace)
     return {item["type"]: item for item in group.get("status", {}).get("conditions", [])}
 
 

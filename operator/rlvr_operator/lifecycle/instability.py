@@ -12,7 +12,7 @@ from typing import Final
 from rlvr_operator.lifecycle.explain import trouble
 from rlvr_operator.lifecycle.facts import Facts
 from rlvr_operator.lifecycle.intent import Ending, Intent
-from rlvr_operator.lifecycle.replacement import failures_in_a_row, has_failed
+from rlvr_operator.lifecycle.replacement import failures_in_a_row, own_failures
 
 MOST_FAILURES: Final = 10
 """Per wanted rollout."""
@@ -22,7 +22,7 @@ def rollouts_keep_failing(facts: Facts) -> Intent | None:
     """Fail when the job cannot go on for it; with enough rollouts ready it does go on."""
     if not is_unstable(facts) or facts.ready("rollout") >= facts.needed("rollout"):
         return None
-    failed = [pod for pod in facts.pods_of("rollout") if has_failed(pod)]
+    failed = [pod for pod in facts.pods_of("rollout") if own_failures(pod)]
     why = f"; {trouble(failed[0])}" if failed else ""
     message = f"rollouts failed {num_failures(facts)} times without running for 10 minutes in between{why}"
     return Intent(ending=Ending(kind="Failed", reason="RolloutUnstable", message=message))

@@ -14,6 +14,8 @@ from operator_builders import a_job, heard
 from operator_world import FakeCluster
 from rlvr_api.contract import EXIT_CORRUPT_CHECKPOINT, EXIT_INTERRUPTED, EXIT_INVALID
 from rlvr_operator.observed import PodSeen, Refusal, Waiting
+from rlvr_operator.workloads import child_key, children
+from workload_builders import KIT
 
 EXAMPLES = int(os.environ.get("RLVR_EXAMPLES", "100"))
 CODES = (1, 1, 137, 139, 143, EXIT_INTERRUPTED, EXIT_CORRUPT_CHECKPOINT, 0, 3, EXIT_INVALID)
@@ -198,6 +200,8 @@ def test_a_world_that_heals_gets_its_job_running_or_ended(job: Any, faults: list
         cluster.pass_time(plan.look_again_seconds or 30.0)
     assert cluster.job is not None
     assert cluster.job.status.phase in {"Running", "Suspended", "Succeeded", "Failed"}
+    if cluster.job.status.phase == "Running":
+        assert cluster.applied.keys() == {child_key(child) for child in children(cluster.job, KIT)}, "late ones too"
 
 
 def lived_through(job: Any, faults: list[tuple[str, int]]) -> FakeCluster:

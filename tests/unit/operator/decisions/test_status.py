@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import pytest
+
 from operator_builders import BASE, NOW, a_cluster, a_failed_pod, a_job, a_pending_pod, a_pod, a_status, heard
 from operator_world import FakeCluster
 from rlvr_api import RLVRJobStatus
+from rlvr_operator.observed import JobSeen
 from rlvr_operator.reconcile import reconcile
+from rlvr_operator.status import FIRST_WORD_SECONDS
 from rlvr_operator.timestamps import rfc3339
 from workload_builders import KIT
 
@@ -140,6 +144,78 @@ def test_the_generation_that_was_looked_at_is_written() -> None:
     cluster.settled()
 
     assert written(cluster).observed_generation == 2
+
+
+def a_starting_cluster(**sections: Any) -> FakeCluster:
+    """Its pods have been made this moment; nodes have not begun with them."""
+    cluster = FakeCluster(job=a_job(finalizers=(), **sections))
+    cluster.look()
+    return cluster
+
+
+def test_a_start_that_takes_no_three_seconds_is_written_once() -> None:
+    cluster = a_starting_cluster()
+    cluster.pass_time(1)
+    assert cluster.look().status is None
+    cluster.live()
+    plans = [cluster.look() for _ in range(4)]
+
+    assert [plan.status is not None for plan in plans] == [True, False, False, False]
+    assert written(cluster).phase == "Running"
+
+
+def test_a_slow_start_is_told_after_three_seconds_and_the_job_is_looked_at_then() -> None:
+    cluster = a_starting_cluster()
+    cluster.pass_time(1)
+    assert cluster.look().look_again_seconds == FIRST_WORD_SECONDS - 1
+    cluster.pass_time(2)
+    cluster.look()
+
+    assert (written(cluster).phase, written(cluster).start_time) == ("Pending", rfc3339(NOW))
+
+
+NO_ROOM = {"unschedulable": "0/3 nodes are available: insufficient nvidia.com/gpu"}
+
+
+def test_trouble_is_told_at_once_however_young_the_job_is() -> None:
+    cluster = a_starting_cluster()
+    for pod in cluster.role("learner"):
+        cluster.change(pod, **NO_ROOM)
+    cluster.look()
+
+    assert written(cluster).message is not None and "insufficient nvidia.com/gpu" in str(written(cluster).message)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        a_job(finalizers=(), suspend=True),
+        a_job(finalizers=(), scheduling={"gang": "native"}),
+        a_job(finalizers=(), status=a_status(attempt=1, started_at=None)),
+    ],
+    ids=["suspended", "without its gang API", "a later attempt"],
+)
+def test_what_is_no_plain_start_is_told_at_once(job: JobSeen) -> None:
+    assert FakeCluster(job=job).look().status is not None
+
+
+def test_a_change_after_the_first_word_is_told_at_once() -> None:
+    cluster = a_starting_cluster()
+    cluster.pass_time(3)
+    cluster.look()
+    cluster.live()
+    cluster.look()
+
+    assert written(cluster).phase == "Running"
+
+
+def test_a_job_started_when_its_first_pod_was_made_although_that_is_told_later() -> None:
+    cluster = a_starting_cluster()
+    cluster.pass_time(2)
+    cluster.live()
+    cluster.look()
+
+    assert written(cluster).start_time == rfc3339(NOW)
 
 
 def test_words_of_any_length_fit_into_the_status() -> None:

@@ -93,6 +93,51 @@ def test_a_pod_that_the_server_will_never_take_makes_the_job_invalid() -> None:
     assert "spec.containers[0].image: Required value" in validated.message
 
 
+TAKEN = Refusal(
+    what="Service/sums", code=409, message="Service sums is there already and is left alone: delete it", at=NOW - 10
+)
+
+
+def test_a_name_that_somebody_has_is_told_in_plain_words() -> None:
+    plan = reconcile(a_cluster(a_job(), refusals=(TAKEN,)), KIT)
+
+    assert plan.status is not None and plan.create == ()
+    (scheduled,) = (it for it in plan.status.conditions if it.type == "Scheduled")
+    assert (scheduled.status, scheduled.reason) == ("False", "NameTaken")
+    assert scheduled.message == plan.status.message == TAKEN.message
+    assert ("Warning", "NameTaken") in [(event.type, event.reason) for event in plan.events]
+
+
+def test_of_several_refusals_a_role_is_told_its_own() -> None:
+    reward = replace(QUOTA, what="Pod/sums-reward-0-a0", message="reward: no")
+    plan = reconcile(a_cluster(a_job(), refusals=(QUOTA, reward)), KIT)
+
+    assert plan.status is not None
+    messages = {it.type: it.message for it in plan.status.conditions}
+    assert messages["RewardReady"].endswith("Pod/sums-reward-0-a0 was refused: reward: no")
+    assert messages["RolloutsReady"].endswith(f"Pod/sums-rollout-0-a0 was refused: {QUOTA.message}")
+
+
+def test_a_job_that_is_not_valid_says_that_its_pods_wait_for_that() -> None:
+    plan = reconcile(a_cluster(a_job(scheduling={"gang": "native"})), KIT)
+
+    assert plan.status is not None
+    (scheduled,) = (it for it in plan.status.conditions if it.type == "Scheduled")
+    assert (scheduled.reason, scheduled.message) == (
+        "NotMade",
+        "no pod is made before what Validated says is put right",
+    )
+
+
+def test_a_policy_that_forbids_is_not_taken_for_a_malformed_pod_although_its_code_is_the_same() -> None:
+    words = "pods \"sums-reward-0-a0\" is forbidden: ValidatingAdmissionPolicy 'tickets' denied request: no ticket"
+    plan = reconcile(a_cluster(a_job(), refusals=(replace(TEMPLATE, message=words),)), KIT)
+
+    assert plan.status is not None
+    answers = {it.type: (it.status, it.reason) for it in plan.status.conditions}
+    assert (answers["Validated"], answers["Scheduled"]) == (("True", "Valid"), ("False", "Refused"))
+
+
 def test_a_refusal_that_is_not_repeated_is_forgotten_after_five_minutes() -> None:
     plan = reconcile(a_cluster(a_job(status=a_status()), *BASE, refusals=(QUOTA,), now=NOW + 300), KIT)
 

@@ -1,8 +1,16 @@
 """Suspending gives everything up in order; resuming is an attempt of its own that costs nothing."""
 
+from dataclasses import replace
+from typing import Any
+
 from operator_builders import BASE, NOW, a_failed_pod, a_job, a_pod, a_status, facts, terminating
 from operator_world import FakeCluster
 from rlvr_operator.lifecycle.suspension import suspended
+from rlvr_operator.observed import JobSeen
+from rlvr_operator.workloads import GANG_APIS
+from workload_builders import KIT
+
+WITH_GANGS = replace(KIT, gang_apis=frozenset(GANG_APIS))
 
 
 def a_running_cluster() -> FakeCluster:
@@ -123,3 +131,41 @@ def test_the_condition_changes_once_when_suspending_and_once_when_resuming() -> 
     assert (condition.status, condition.reason) == ("True", "Suspended")
     assert condition.last_transition_time == "1970-01-12T13:46:40Z"
     assert NOW == 1_000_000.0
+
+
+def a_gang_of(rollouts: int, **sections: Any) -> JobSeen:
+    rollout = {"engine": "local", "sampling": {"maxTokens": 64}, "replicas": 4, "min": rollouts}
+    return a_job(finalizers=(), rollout=rollout, scheduling={"gang": "native"}, **sections)
+
+
+def test_a_gang_that_is_taken_back_while_its_pods_end_is_waited_for_to_its_last_pod() -> None:
+    cluster = FakeCluster(job=a_gang_of(1), kit=WITH_GANGS)
+    cluster.settled()
+    cluster.change_spec(suspend=True)
+    cluster.look()
+    cluster.change_spec(suspend=False, rollout=a_gang_of(2).spec.rollout)  # type: ignore[union-attr]
+    cluster.settled(with_kubelets=False)
+
+    assert cluster.job is not None
+    (condition,) = (it for it in cluster.job.status.conditions if it.type == "Suspended")
+    assert (condition.status, condition.reason) == ("True", "Resuming")
+    assert "pods of the former gang have to go before the next is made" in condition.message
+    assert {pod.attempt for pod in cluster.role("learner")} == {0}
+    for _ in range(4):
+        cluster.live()
+        cluster.look()
+    assert cluster.settled() <= 5
+    assert (cluster.job.status.phase, cluster.job.status.attempt) == ("Running", 1)
+    groups = [child for child in cluster.applied if child.startswith("PodGroup/")]
+    assert groups == ["PodGroup/sums-job-uid-4"], "of the new size: a learner, two rollouts and a reward"
+
+
+def test_without_a_gang_rollouts_are_kept_over_a_short_suspension() -> None:
+    cluster = a_running_cluster()
+    cluster.change_spec(suspend=True)
+    cluster.look()
+    rollouts = [pod.uid for pod in cluster.role("rollout")]
+    cluster.change_spec(suspend=False)
+    cluster.settled()
+
+    assert [pod.uid for pod in cluster.role("rollout")] == rollouts
