@@ -76,14 +76,21 @@ generate: $(VENV)/.dev  ## Write generated files (CRD, dashboards, alerts) anew
 	@$(BIN)/python -m rlvr_api.schema
 	@PYTHONPATH=hack $(BIN)/python -m monitoring
 
-.PHONY: generate test test-integration test-e2e chaos chaos-operator fuzz-manifests
+.PHONY: generate test test-integration test-e2e contract e2e-vllm chaos chaos-rollouts chaos-operator fuzz-manifests
 test: check test-integration test-e2e  ## All tests; what this machine lacks is skipped with one line each
 test-integration: $(VENV)/.dev
 	@$(BIN)/pytest tests/integration --numprocesses $(WORKERS) --dist loadfile
 test-e2e: $(VENV)/.dev
 	@$(BIN)/pytest tests/e2e --ignore tests/e2e/cluster
+contract: $(VENV)/.dev  ## Every route of an engine, ENGINE=local or vllm (which make setup-vllm brings)
+	@RLVR_TEST_ENGINES=$(ENGINE) $(BIN)/pytest tests/integration/test_engine_routes.py
+e2e-vllm: $(VENV)/.vllm  ## Train the example job with vLLM and probe its weights after every update
+	@$(BIN)/pytest tests/e2e/test_vllm_job.py
 chaos: $(VENV)/.dev  ## Kill a training run KILLS=20 times at random moments and prove that nothing was lost or repeated
 	@PYTHONPATH=tests $(BIN)/python tests/e2e/chaos.py --kills $(KILLS)
+chaos-rollouts: KILLS := 50
+chaos-rollouts: $(VENV)/.dev  ## Kill and freeze rollouts KILLS=50 times while a job trains, and score every token again
+	@PYTHONPATH=tests $(BIN)/python tests/e2e/chaos_rollouts.py --kills $(KILLS)
 chaos-operator: $(VENV)/.dev  ## Kill the operator KILLS=20 times while 50 jobs come and go (needs KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests $(BIN)/python tests/e2e/chaos_operator.py --kills $(KILLS)
 fuzz-manifests: $(VENV)/.dev  ## Hand FUZZ=200 broken manifests to a real API server and the operator (needs KUBEBUILDER_ASSETS)

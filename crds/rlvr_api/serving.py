@@ -37,6 +37,7 @@ def vllm_arguments(spec: RLVRJobSpec, *, devices: int) -> tuple[Argument, ...]:
         Argument("--max-num-seqs", str(spec.rollout.max_concurrent), "spec.rollout.maxConcurrent"),
         *(_on_accelerators(devices) if devices else _on_a_cpu()),
         Argument("--enable-scale-out", "", "opens the route that takes and gives tokens"),
+        Argument("--scheduling-policy", "priority", "a probe of new weights is answered before what waits"),
         Argument("--logprobs-mode", "processed_logprobs", "of the distribution that is sampled from"),
         Argument("--generation-config", "vllm", "no sampling defaults of the model's own"),
     )

@@ -1,14 +1,12 @@
-"""The contract of an engine's routes, against a real server process.
+"""The contract of an engine's routes, against real server processes: the local engine and vLLM.
 
-Aim it at another server with RLVR_TEST_ENGINE_URL, and name two policy folders that it can read, of equal shape, the
-first being the one it serves, in RLVR_TEST_ENGINE_POLICIES (colon-separated).  vLLM needs `--enable-scale-out`,
-`--logprobs-mode processed_logprobs` and VLLM_SERVER_DEV_MODE=1.
+`make contract ENGINE=vllm` (or local) asks one of them.
 """
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,31 +15,26 @@ import pytest
 from builders import a_job_dict
 from role_processes import await_answer, running
 from tiny_models import write_model
+from vllm_server import PATIENCE, Served, a_vllm
 
+pytestmark = pytest.mark.timeout(PATIENCE)
+ENGINES = os.environ.get("RLVR_TEST_ENGINES", "local vllm").split()
 LONG = 400
 PROMPT = [5, 6, 7, 8]
 
 
-@dataclass(frozen=True)
-class Served:
-    """A running engine and two policies it can load; it starts with the first."""
-
-    url: str
-    policies: tuple[str, str]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    if "RLVR_TEST_ENGINE_URL" in os.environ:
-        first, second = os.environ["RLVR_TEST_ENGINE_POLICIES"].split(":")
-        yield Served(os.environ["RLVR_TEST_ENGINE_URL"], (first, second))
-        return
+@pytest.fixture(scope="module", params=ENGINES)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("engine")
+    if request.param == "vllm":
+        with a_vllm(folder, max_concurrent=16) as served:
+            yield served
+        return
     policies = [write_model(folder / f"p{seed}", seed=seed) for seed in (0, 1)]
     job = a_job_dict(model={"path": str(policies[0])}, rollout={"engine": "local", "maxConcurrent": 16})
     with running("engine", job, folder) as role:
         await_answer(role)
-        yield Served(role.url, (str(policies[0]), str(policies[1])))
+        yield Served(role, (policies[0], policies[1]))
 
 
 class Engine:
@@ -64,8 +57,8 @@ class Engine:
         body = {"token_ids": PROMPT, "sampling_params": params} | ({"request_id": request_id} if request_id else {})
         return await self.post("/inference/v1/generate", body, expect=expect)
 
-    async def load(self, policy: str, label: str) -> None:
-        body = {"method": "reload_weights", "kwargs": {"weights_path": policy}}
+    async def load(self, policy: Path, label: str) -> None:
+        body = {"method": "reload_weights", "kwargs": {"weights_path": str(policy)}}
         assert await self.post("/collective_rpc", body) == {"results": [None]}
         assert await self.post("/update_weight_version", {"new_version": label}) == {
             "success": True,
@@ -76,7 +69,7 @@ class Engine:
 @pytest.fixture
 async def engine(served: Served) -> AsyncIterator[Engine]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
-        engine = Engine(session, served.url)
+        engine = Engine(session, served.role.url)
         yield engine
         await engine.post("/resume")  # whatever the test left behind
 

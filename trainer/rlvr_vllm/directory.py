@@ -7,7 +7,7 @@ prepared at the start stays in use, silently.  The one module that imports vLLM.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -61,11 +61,17 @@ class DirectoryEngine(WeightTransferEngine[InitInfo, UpdateInfo]):
     def start_weight_update(self) -> None:
         """Nothing is given up before the folder is known to be whole: see `update_weights`."""
 
-    def update_weights(self, update_info: UpdateInfo | dict[str, Any]) -> None:
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """As vLLM's own, without waiting for an accelerator where there is none."""
+        self.receive_weights(self.parse_update_info(update_info))
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
+
+    def receive_weights(self, update_info: UpdateInfo) -> None:
         """Replace every weight by that in the folder; ValueError before anything changed if it does not fit."""
-        info = self.parse_update_info(update_info) if isinstance(update_info, dict) else update_info
-        folder = Path(info.path)
-        expect_same(self._shapes or {}, shapes_in(folder), folder)
+        folder = Path(update_info.path)
+        optional = _SHARED if _is_tied(self.model) else ()
+        expect_same(self._shapes or {}, shapes_in(folder), folder, optional=optional)
         initialize_layerwise_reload(self.model)
         self.model.load_weights(_tensors(folder))
         finalize_layerwise_reload(self.model, self.model_config)
@@ -73,9 +79,6 @@ class DirectoryEngine(WeightTransferEngine[InitInfo, UpdateInfo]):
 
     def finish_weight_update(self) -> None:
         """All done by then."""
-
-    def receive_weights(self, *_: Any, **__: Any) -> None:
-        raise NotImplementedError
 
     def shutdown(self) -> None:
         """Nothing is held."""
@@ -96,11 +99,11 @@ def shapes_in(folder: Path) -> Shapes:
     return found
 
 
-def expect_same(ours: Shapes, theirs: Shapes, folder: Path) -> None:
-    """ValueError names the first tensor by which a folder is not one of our model."""
+def expect_same(ours: Shapes, theirs: Shapes, folder: Path, *, optional: Collection[str] = ()) -> None:
+    """ValueError names the first tensor by which a folder is not one of our model; `optional` may be there or not."""
     if not theirs:
         raise ValueError(f"{folder} holds no safetensors.")
-    names = sorted((ours.keys() | theirs.keys()) - set(_SHARED)) if ours else []
+    names = sorted((ours.keys() | theirs.keys()) - set(optional)) if ours else []
     for name in names:
         if ours.get(name) != theirs.get(name):
             raise ValueError(
@@ -116,12 +119,15 @@ def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
                 yield name, file.get_tensor(name)
 
 
+def _is_tied(model: torch.nn.Module) -> bool:
+    return bool(getattr(getattr(model, "config", None), "tie_word_embeddings", False))
+
+
 def _refresh_tied_head(model: torch.nn.Module) -> None:
     """On a CPU vLLM keeps a packed copy of the output layer, and packs it anew only when a file names that layer."""
     head = getattr(model, "lm_head", None)
     embedding = getattr(getattr(model, "model", None), "embed_tokens", None)
-    is_tied = getattr(getattr(model, "config", None), "tie_word_embeddings", False)
-    if not (is_tied and current_platform.is_cpu()) or head is None or embedding is None or head is embedding:
+    if not (_is_tied(model) and current_platform.is_cpu()) or head is None or embedding is None or head is embedding:
         return
     from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm  # noqa: PLC0415 - CPU builds only
 

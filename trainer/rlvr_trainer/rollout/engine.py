@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rlvr_trainer.engines.vllm import check_version
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.transport import Client
+
+_FIRST: Final = -1
+"""vLLM takes lower ones first; all other requests have 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +90,12 @@ class EngineControl:
         await self._once("POST", "/abort_requests", {}, seconds=self.patience.label)
 
     async def logprobs_of(self, token_ids: Sequence[int], *, label: str) -> list[float]:
-        """Log-probability of every token but the first, at temperature 1."""
+        """Log-probability of every token but the first, at temperature 1; answered before whatever else waits."""
         body = {
             "request_id": f"probe-{label}",
             "token_ids": list(token_ids),
             "cache_salt": label,
+            "priority": _FIRST,
             "sampling_params": {"max_tokens": 1, "prompt_logprobs": 0, "detokenize": False},
         }
         reply = await self._once("POST", "/inference/v1/generate", body, seconds=self.patience.probe)

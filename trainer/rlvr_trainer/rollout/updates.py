@@ -1,6 +1,6 @@
 """Move the engine from one policy to the next without dropping a request.
 
-    fetch -> pause(keep) -> new weights, named -> resume -> probe -> answer again
+    fetch -> pause(keep) -> new weights, named -> probe asked -> resume -> probe answered -> answer again
 
 One update at a time; the next waits.  Whatever fails, the engine is resumed; once weights may have changed, everything
 in flight is cut off rather than answered under a label nobody can vouch for.  Answers that are finished before the
@@ -29,6 +29,9 @@ from rlvr_trainer.storage.signatures import difference, read_signature
 log = logging.getLogger(__name__)
 _KEPT: Final = 2
 """Policies on this node's disk: the one in use and the one before."""
+_HEAD_START: Final = 0.01
+"""Seconds for a probe to be in the paused engine's queue before everything else goes on: later it would wait until
+one of the completions ends, and all answers with it."""
 
 
 class Mistrust(TrainerError):
@@ -131,8 +134,7 @@ class Updates:
         self._answers.hold()
         try:
             await self._change_weights(label, folder)
-            resumed = time.monotonic()
-            await self._probe(label, folder)
+            resumed = await self._resume_with_probe(label, folder)
         except BaseException:  # a cancelled update too must not leave the engine paused
             self.standing = replace(self.standing, is_dirty=True)
             self._answers.cut_off()
@@ -148,7 +150,18 @@ class Updates:
         await engine.pause()
         await (engine.transfer if self._has_plugin else engine.reload)(folder, label=label)
         _expect_label(label, await engine.weight_version())
-        await engine.resume()
+
+    async def _resume_with_probe(self, label: str, folder: Path) -> float:
+        """Go on generating, the probe before all else; returns when that began."""
+        probing = asyncio.create_task(self._probe(label, folder))
+        try:
+            await asyncio.sleep(_HEAD_START)
+            await self._engine.resume()
+            resumed = time.monotonic()
+            await probing
+        finally:
+            probing.cancel()
+        return resumed
 
     async def _probe(self, label: str, folder: Path) -> None:
         """Mistrust unless the engine agrees with what the learner signed, if it signed anything."""
