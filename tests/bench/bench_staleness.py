@@ -1,4 +1,4 @@
-"""Synchronous against asynchronous: wall clock, idle learner and accuracy at equal samples, for lengths with a long tail.
+"""Synchronous against asynchronous at equal samples: wall clock, idle learner, accuracy; lengths have a long tail.
 
     python tests/bench/bench_staleness.py [--steps 24] [--staleness 0 1 4]
 
@@ -25,10 +25,8 @@ SETTINGS = (
 
 
 def one(staleness: int, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    steps = f"spec.training.steps={options.steps}"
-    result = run_to_end(
-        folder, *SETTINGS, steps, f"spec.training.maxStaleness={staleness}", *options.settings, timeout=3600
-    )
+    asked = (f"spec.training.steps={options.steps}", f"spec.training.maxStaleness={staleness}", *options.settings)
+    result = run_to_end(folder, *SETTINGS, *asked, timeout=3600)
     reports = committed_history(folder)
     waited = sum(report.metrics['rlvr_learner_step_seconds{phase="wait"}'] for report in reports[1:])
     seconds = reports[-1].finished_at - reports[0].finished_at

@@ -25,10 +25,9 @@ def updates(folder: Path) -> list[dict[str, Any]]:
     """Every update that an agent told of, but the first policy of a new engine."""
     found = []
     for log in sorted((folder / "logs").iterdir()):
-        for step, how, fetch, pause, probe in UPDATED.findall(log.read_text()):
-            found.append(
-                {"step": int(step), "how": how, "fetch": float(fetch), "pause": float(pause), "probe": float(probe)}
-            )
+        for step, how, *seconds in UPDATED.findall(log.read_text()):
+            parts = zip(("fetch", "pause", "probe"), map(float, seconds), strict=True)
+            found.append({"step": int(step), "how": how, **dict(parts)})
     return [update for update in found if update["step"] > 0]
 
 
