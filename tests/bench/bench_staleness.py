@@ -14,9 +14,8 @@ from typing import Any
 
 from e2e.running import committed_history, run_to_end
 
-PROMPTS = 32
 SETTINGS = (
-    f"spec.training.promptsPerStep={PROMPTS}",
+    "spec.training.promptsPerStep=32",
     "spec.rollout.replicas=2",
     "spec.rollout.sampling.maxTokens=160",
     "spec.data.train.procedural.params.min_terms=2",
@@ -53,7 +52,7 @@ def main() -> None:
             row = one(staleness, Path(scratch) / f"s{staleness}", options)
             rows.append(row | {"speedup": round((rows or [row])[0]["seconds"] / row["seconds"], 2)})
             print(json.dumps(rows[-1]), flush=True)
-    print(json.dumps({"steps": options.steps, "promptsPerStep": PROMPTS, "runs": rows}))
+    print(json.dumps({"steps": options.steps, "runs": rows}))
 
 
 if __name__ == "__main__":
