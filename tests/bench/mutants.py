@@ -23,13 +23,20 @@ Change = Callable[[ast.AST], bool]
 
 
 def changed(source: str) -> list[str]:
-    """One program for each kind of error that has a place in `source`: at the last such place."""
-    return [program for change in (_result, _operator, _constant) for program in _with(source, change)]
+    """For each kind of error a program with it at its outermost place in `source`, and one at its innermost."""
+    found = [
+        program
+        for change in (_result, _operator, _constant)
+        for is_inner in (False, True)
+        for program in _with(source, change, is_inner=is_inner)
+    ]
+    return list(dict.fromkeys(found))
 
 
-def _with(source: str, change: Change) -> Iterator[str]:
+def _with(source: str, change: Change, *, is_inner: bool) -> Iterator[str]:
     tree = ast.parse(source)
-    for node in reversed(list(ast.walk(tree))):
+    nodes = list(ast.walk(tree))
+    for node in reversed(nodes) if is_inner else nodes:
         if change(node):
             yield ast.unparse(tree)
             return

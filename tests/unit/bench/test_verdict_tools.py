@@ -36,8 +36,9 @@ def test_misses_and_wrong_answers_that_pass_are_lines() -> None:
 def test_each_kind_of_error_is_put_in_by_itself() -> None:
     programs = changed("def f(x):\n    if x < 1:\n        return 1\n    return x * f(x - 1)")
 
-    assert len(programs) == 3
-    assert len(set(programs)) == 3
+    assert len(programs) == len(set(programs)) == 6
+    assert "return [x * f(x - 1), 'another']" in programs[0]
+    assert "return [1, 'another']" in programs[1]
     for program in programs:
         ast.parse(program)
     assert changed("pass") == []
