@@ -23,6 +23,7 @@ from typing import Any
 from hostile.canaries import Canaries, canaries
 from hostile.corpus import Hostile, corpus, sample
 from hostile.lane import DEADLINE_SECONDS, Judged, open_lane
+from rlvr_trainer.jail.boundary import open_jail
 
 GRACE_SECONDS = 5.0
 """What a verdict may take beyond its deadline before it counts as late: killing, and a busy machine."""
@@ -78,8 +79,15 @@ def examine(
         "slowestSeconds": round(max(each.seconds for each in judged), 2),
         "deadlineSeconds": DEADLINE_SECONDS,
         "healthy": all(one.is_healthy for one in walked),
+        "layers": layers(),
     }
     return report, [*escapes, *lost, *late]
+
+
+def layers() -> dict[str, bool]:
+    """What the jail is made of here."""
+    with open_jail() as jail:
+        return jail.found.layers
 
 
 def escape_of(judged: Judged) -> str | None:

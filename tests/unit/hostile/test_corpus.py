@@ -1,7 +1,9 @@
 """The corpus itself: large, every item its own, all of it programs that are Python and answers that are not right."""
 
 import os
+import re
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import hostile.corpus
 from hostile.__main__ import escape_of
 from hostile.canaries import Canaries, canaries
 from hostile.corpus import Hostile, corpus, sample
@@ -27,6 +30,16 @@ def test_the_corpus_is_large_and_every_item_its_own() -> None:
     assert len(ITEMS) >= 1_000
     assert len({item.name for item in ITEMS}) == len({item.text for item in ITEMS}) == len(ITEMS)
     assert {item.family for item in ITEMS} == {*DEEDS, "answers"}
+
+
+def test_its_source_fits_a_config_map_and_imports_nothing_else() -> None:
+    files = list(Path(hostile.corpus.__file__).parent.glob("*.py"))
+    assert sum(path.stat().st_size for path in files) < 900 * 1024
+
+    imported = {
+        word for path in files for word in re.findall(r"^(?:from|import) (\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert imported - set(sys.stdlib_module_names) == {"hostile", "rlvr_trainer"}
 
 
 def test_a_sample_has_something_of_every_family_and_of_many_places() -> None:
