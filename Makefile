@@ -147,13 +147,15 @@ smoke-pretrained: $(VENV)/.dev  ## Two steps of a real pretrained model (SmolLM2
 
 # --- showing it: what the documents draw and tabulate -----------------------------------------------------------------
 
-.PHONY: study forking-temperatures figures
+.PHONY: study forking-temperatures figures dashboards
 study: $(VENV)/.dev  ## Train six presets with SEEDS="0 1 2" for STEPS=40 in runs/study; writes docs/concepts/study.md
 	@PYTHONPATH=tests $(BIN)/python tests/bench/study.py --steps $(STEPS) --seeds $(SEEDS) --docs docs/concepts
 forking-temperatures: $(VENV)/.dev  ## The 80/20 paper's decoding experiment on the shipped model, and its figure
 	@PYTHONPATH=tests $(BIN)/python tests/bench/forking_temperatures.py --figure docs/concepts/figures/forking-temperatures.svg
 figures: $(VENV)/.dev  ## Draw the figures of docs/concepts/algorithms/ anew
 	@PYTHONPATH=tests $(BIN)/python tests/bench/figures.py
+dashboards: $(VENV)/.dev  ## Record two jobs and an operator, and draw the dashboards from it (needs KUBEBUILDER_ASSETS, Prometheus)
+	@PYTHONPATH=tests $(BIN)/python tests/e2e/dashboards.py --folder docs/guides/figures/dashboards
 
 .PHONY: clean
 clean:  ## Remove runs, caches and the virtual environment

@@ -35,7 +35,10 @@ LEARNS: Final = Row(
         ),
         panel(
             "Does another try help?",
-            JOB.newest("rlvr_coordinator_evaluation_pass_ratio", "k", words="pass@"),
+            Query(
+                "max by (namespace, rlvr_job, k) (rlvr_coordinator_evaluation_pass_ratio{$job})",
+                "{{rlvr_job}} pass@{{k}}",
+            ),
             unit="percentunit",
             description="Held-out prompts that one of k tries solves, where `data.eval.completions` is above 1.  When "
             "accuracy rises and this falls, the policy only becomes surer of what it could do before.",
@@ -237,9 +240,10 @@ TIME: Final = Row(
             "How fast is it?",
             JOB.newest("rlvr_learner_train_tokens_per_second", words="while learning"),
             JOB.newest("rlvr_coordinator_completion_tokens_per_second", words="sampled"),
-            JOB.rate("rlvr_learner_tokens_total", words="trained, waiting included"),
+            JOB.rate("rlvr_learner_tokens_total", words="over all time"),
             unit="none",
-            description="Completion tokens a second.",
+            description="Completion tokens a second: trained while the learner learns, sampled, and trained with all "
+            "waiting included.",
         ),
         layers(
             "What does a step spend its time on?",

@@ -76,6 +76,23 @@ async def test_a_batch_comes_back_judged_in_order() -> None:
     assert 'rlvr_reward_verify_seconds_count{verifier="exact"} 4.0' in metrics
 
 
+async def test_items_that_find_every_worker_busy_are_seen_to_wait() -> None:
+    async with a_service(HOSTILE) as service, asyncio.TaskGroup() as tasks:
+        tasks.create_task(service.score("spin", "spin"))
+        await seen(service, "rlvr_reward_queue_items 0.0")
+        tasks.create_task(service.score("fine", "fine", "fine"))
+        await seen(service, "rlvr_reward_queue_items 3.0")
+        await seen(service, "rlvr_reward_queue_items 0.0")
+
+
+async def seen(service: Service, line: str) -> None:
+    for _ in range(1000):
+        if line in await service.metrics():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"never seen: {line}")
+
+
 @pytest.mark.parametrize("text", ["spin", "power", "stop"])
 async def test_a_verifier_that_never_returns_is_killed_at_its_deadline(text: str) -> None:
     async with a_service(HOSTILE, limits=Limits(num_workers=1, deadline_seconds=1.0)) as service:

@@ -108,7 +108,7 @@ class Pool:
                 job.verdict.set_result(malformed(f"longer than {self._limits.most_characters} characters"))
             else:
                 self._waiting.append(job)
-        self._arrival.set()
+        self._arrived()
         return await asyncio.gather(*(job.verdict for job in jobs))
 
     async def work(self, worker: Worker) -> None:
@@ -129,7 +129,7 @@ class Pool:
             await self._arrival.wait()
         size = chunk_size(len(self._waiting), num_workers=self._limits.num_workers, mean_seconds=self._mean_seconds)
         jobs = [self._waiting.popleft() for _ in range(size)]
-        self._board.set("rlvr_reward_queue_items", len(self._waiting))
+        self._show_queue()
         return jobs
 
     async def _run(self, worker: Worker, jobs: Sequence[_Job]) -> bool:
@@ -170,7 +170,14 @@ class Pool:
             self._board.add("rlvr_reward_verdicts_total", verifier=_UNKNOWN_VERIFIER, outcome=Outcome.ERROR.value)
             _answer(open_jobs[0], error(reason))
         self._waiting.extendleft(reversed(list(open_jobs)[1:]))
+        self._arrived()
+
+    def _arrived(self) -> None:
         self._arrival.set()
+        self._show_queue()
+
+    def _show_queue(self) -> None:
+        self._board.set("rlvr_reward_queue_items", len(self._waiting))
 
     async def _replace(self, worker: Worker) -> Worker:
         """A new worker, however long it takes: it started once, so what hinders it now should pass."""
