@@ -4,7 +4,7 @@
 
 Trains examples/arithmetic-PRESET.yaml as a user would, one run after the other.  A finished run in the folder is not
 made again, an unfinished one goes on where it was, so the command may be stopped and repeated.  With --docs, the table
-in study.md (between its markers) and figures/study.svg are written anew; the text around the table is people's.
+in study.md (between its markers) and figures/study.png are written anew; the text around the table is people's.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
             print(_progress(runs[-1]), flush=True)
     lines = list(table(runs, steps=options.steps))
     print("\n".join(lines))
-    draw(runs, options.folder / "study.svg")
+    draw(runs, options.folder / "study.png")
     if options.docs is not None:
         write_docs(lines, runs, options.docs)
     print(json.dumps({"steps": options.steps, "runs": [asdict(run) | {"curve": len(run.curve)} for run in runs]}))
@@ -132,7 +132,6 @@ def table(runs: Sequence[Run], *, steps: int) -> Iterator[str]:
 
 def draw(runs: Sequence[Run], path: Path) -> None:
     """Accuracy by step, and final accuracy against length."""
-    plt.rcParams["svg.hashsalt"] = "study"  # the same data give the same file
     figure, (by_step, by_length) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2), layout="constrained")
     for color, (preset, group) in enumerate(_by_preset(runs).items()):
         _draw_preset(by_step, by_length, group, name=preset, color=f"C{color}")
@@ -142,7 +141,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     by_step.legend(frameon=False)
     for axes in (by_step, by_length):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path)
     plt.close(figure)
 
 
@@ -150,9 +149,9 @@ def write_docs(lines: Sequence[str], runs: Sequence[Run], folder: Path) -> None:
     """Put the table between the markers of study.md, and the figure beside it."""
     page = folder / "study.md"
     head, rest = page.read_text().split(BEGIN)
-    figure = "![Accuracy by step, and against length](figures/study.svg)"
+    figure = "![Accuracy by step, and against length](figures/study.png)"
     page.write_text("\n".join([f"{head}{BEGIN}", *lines, "", figure, f"{END}{rest.split(END)[1]}"]))
-    draw(runs, folder / "figures" / "study.svg")
+    draw(runs, folder / "figures" / "study.png")
 
 
 def _draw_preset(by_step: Axes, by_length: Axes, group: Sequence[Run], *, name: str, color: str) -> None:

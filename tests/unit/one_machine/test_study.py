@@ -54,5 +54,5 @@ def test_the_table_replaces_the_old_one_and_leaves_the_text_around_it(tmp_path: 
     text = page.read_text()
     assert text.startswith(f"# A study\n\n{BEGIN}\n| newer |\n")
     assert text.endswith(f"{END}\n\nReading: ...\n")
-    assert "(figures/study.svg)" in text
-    assert (tmp_path / "figures" / "study.svg").exists()
+    assert "(figures/study.png)" in text
+    assert (tmp_path / "figures" / "study.png").exists()
