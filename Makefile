@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip
 CONSTRAINTS := hack/constraints.txt
-PACKAGES := crds/rlvr_api operator/rlvr_operator trainer/rlvr_trainer trainer/rlvr_vllm hack/monitoring
+PACKAGES := crds/rlvr_api operator/rlvr_operator trainer/rlvr_trainer trainer/rlvr_vllm hack/monitoring hack/pages
 WORKERS ?= 3
 SEEDS ?= 0 1 2
 KILLS ?= 20
@@ -72,9 +72,10 @@ types: $(VENV)/.dev
 	@$(BIN)/mypy $(PACKAGES)
 test-unit: $(VENV)/.dev  ## Unit tests only (seconds)
 	@$(BIN)/pytest tests/unit --numprocesses $(WORKERS)
-generate: $(VENV)/.dev  ## Write generated files (CRD, dashboards, alerts) anew
+generate: $(VENV)/.dev  ## Write generated files (CRD, dashboards, alerts, docs/reference) anew
 	@$(BIN)/python -m rlvr_api.schema
 	@PYTHONPATH=hack $(BIN)/python -m monitoring
+	@PYTHONPATH=hack $(BIN)/python -m pages
 
 .PHONY: generate test test-integration test-e2e contract e2e-vllm chaos chaos-rollouts chaos-operator fuzz-manifests
 test: check test-integration test-e2e  ## All tests; what this machine lacks is skipped with one line each
