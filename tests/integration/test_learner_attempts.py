@@ -2,12 +2,8 @@
 
 import hashlib
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from learner_processes import Learner, wait_for
 from learning import a_learner_job, a_model_folder, a_place, leave_batches
 from rlvr_api import CheckpointProgress, RLVRJob, contract
 from rlvr_trainer.errors import InvalidInput
@@ -22,7 +19,6 @@ from rlvr_trainer.learner.app import main
 from rlvr_trainer.learner.backends.base import Diverged
 from rlvr_trainer.samples import CoordinatorState, StepReport
 from rlvr_trainer.storage.policies import newest_policies, verify_policy
-from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.wire import from_json
 
 
@@ -124,52 +120,10 @@ def history(folder: Path) -> list[tuple[int, float]]:
 def stop_after(folder: Path, job: RLVRJob, *, step: int) -> None:
     """Let an attempt finish `step` steps and ask it to stop while it waits for the next batch."""
     place = a_place(folder, job, batches=step)
-    process = start(place)
+    process = Learner(place)
     wait_for((place.attempt_folder / "reports" / f"{step:06d}.json").exists, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(200) == contract.EXIT_INTERRUPTED, process.stderr_text()
-
-
-class Learner(subprocess.Popen[bytes]):
-    """A learner process whose words are kept in a file."""
-
-    def __init__(self, place: Surroundings) -> None:
-        self.log = place.job.parent / f"learner-{place.attempt}.log"
-        token = place.job.parent / "token"
-        token.write_text(place.token)
-        environment = {
-            "RLVR_JOB": str(place.job),
-            "RLVR_DIR": str(place.folder),
-            "RLVR_TOKEN_FILE": str(token),
-            "RLVR_ATTEMPT": str(place.attempt),
-            "OMP_NUM_THREADS": "1",
-        }
-        with self.log.open("wb") as words:
-            super().__init__(
-                [sys.executable, "-m", "rlvr_trainer", "learner"],
-                env={**os.environ, **environment},
-                stderr=words,
-                stdin=subprocess.DEVNULL,
-            )
-
-    def stderr_text(self) -> str:
-        return self.log.read_text()
-
-
-def start(place: Surroundings) -> Learner:
-    return Learner(place)
-
-
-def wait_for(question: Callable[[], bool], process: Learner, *, seconds: float = 200) -> None:
-    """Until `question` is answered by yes; a process that lets us down is not left behind."""
-    ends = time.monotonic() + seconds
-    while not question():
-        assert process.poll() is None, process.stderr_text()
-        if time.monotonic() > ends:
-            process.kill()
-            process.wait()
-            pytest.fail(f"not true after {seconds} s: {process.stderr_text()}")
-        time.sleep(0.01)
 
 
 def test_asked_to_stop_it_saves_the_newest_step_between_two_regular_checkpoints(
@@ -186,7 +140,7 @@ def test_asked_to_stop_it_saves_the_newest_step_between_two_regular_checkpoints(
 def test_killed_outright_it_resumes_from_the_checkpoint_before(tmp_path: Path, model_folder: Path) -> None:
     job = a_job(tmp_path, model_folder)
     place = a_place(tmp_path, job, batches=3)
-    process = start(place)
+    process = Learner(place)
     wait_for((checkpoint(tmp_path, 2) / "READY").exists, process)
     wait_for((place.attempt_folder / "reports" / "000003.json").exists, process)
     process.kill()
@@ -283,11 +237,3 @@ def test_a_batch_that_makes_the_loss_no_number_is_kept_and_named(tmp_path: Path,
     kept, batch = (place.attempt_folder / part / "000002.facts" for part in ("diverged", "batches"))
     assert kept.read_bytes() == batch.read_bytes()
     assert not (place.attempt_folder / "reports" / "000002.json").exists()
-
-
-def test_deepspeed_is_refused_with_the_way_out(tmp_path: Path, model_folder: Path) -> None:
-    uri = (tmp_path / "checkpoints").as_uri()
-    job = a_learner_job(model_folder, uri, learner={"backend": {"deepspeed": {"zeroStage": 2}}})
-
-    with pytest.raises(InvalidInput, match=r"learner.backend.deepspeed cannot be used yet.*local"):
-        main(a_place(tmp_path, job))

@@ -11,13 +11,13 @@ import pytest
 import torch
 from msgspec.structs import replace
 
+from learner_processes import reports_of
 from learning import a_learner_job, a_model_folder, a_place, leave_batches, random_facts
 from rlvr_api import RLVRJob
 from rlvr_trainer.learner.app import main
 from rlvr_trainer.learner.exchange import write_renamed
-from rlvr_trainer.samples import CoordinatorState, Monitoring, StepReport
-from rlvr_trainer.surroundings import Surroundings
-from rlvr_trainer.wire import from_json, pack
+from rlvr_trainer.samples import CoordinatorState, Monitoring
+from rlvr_trainer.wire import pack
 
 OVERLAP = "rlvr_learner_entropy_overlap_ratio"
 LASER_D = {"preset": "laserD", "lengthReward": {"laserD": {"lowestTokens": 4, "gridStep": 4}}}
@@ -39,11 +39,6 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def a_job(folder: Path, model_folder: Path, *, steps: int, **spec: Any) -> RLVRJob:
     return a_learner_job(model_folder, (folder / "checkpoints").as_uri(), steps=steps, **spec)
-
-
-def reports_of(place: Surroundings) -> list[StepReport]:
-    paths = sorted((place.attempt_folder / "reports").glob("*.json"))
-    return [from_json(path.read_bytes(), StepReport) for path in paths]
 
 
 def test_a_report_says_where_the_time_went(tmp_path: Path, model_folder: Path) -> None:

@@ -3,8 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learning import a_dealing, on_ranks
 from rlvr_trainer.learner.batching import Batch
-from rlvr_trainer.learner.microbatches import cut, plan_passes, split_groups
+from rlvr_trainer.learner.microbatches import cut, deal, hand_out, pack_passes, plan_passes, split_groups
 
 
 def a_batch() -> Batch:
@@ -84,3 +85,48 @@ def test_values_of_tokens_spread_to_their_rows_and_carry_gradient() -> None:
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_more_updates_than_groups_leaves_none_empty(parts: int) -> None:
     assert all(split_groups(2, parts=parts, seed=0, step=0, epoch=0))
+
+
+def test_packed_rows_fill_the_first_pass_that_has_room() -> None:
+    assert pack_passes([3, 9, 4, 4, 2], range(5), token_budget=12) == ((1, 0), (2, 3, 4))
+
+
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), budget=st.integers(1, 200))
+def test_packed_passes_hold_every_row_once_within_the_budget_and_are_no_more_than_padded_ones(
+    lengths: list[int], budget: int
+) -> None:
+    passes = pack_passes(lengths, range(len(lengths)), token_budget=budget)
+
+    assert sorted(row for rows in passes for row in rows) == list(range(len(lengths)))
+    assert all(len(rows) == 1 or sum(lengths[row] for row in rows) <= budget for rows in passes)
+    assert len(passes) <= len(plan_passes(lengths, range(len(lengths)), token_budget=budget))
+
+
+@given(lengths=st.lists(st.integers(1, 50), max_size=40), num_ranks=st.integers(1, 6))
+def test_every_row_is_handed_to_one_rank_and_loads_differ_by_no_more_than_a_row(
+    lengths: list[int], num_ranks: int
+) -> None:
+    hands = hand_out(lengths, range(len(lengths)), num_ranks=num_ranks)
+    loads = [sum(lengths[row] for row in rows) for rows in hands]
+
+    assert sorted(row for rows in hands for row in rows) == list(range(len(lengths)))
+    assert max(loads) - min(loads) <= max(lengths, default=0)
+
+
+@pytest.mark.parametrize("packs", [False, True])
+@pytest.mark.parametrize("num_ranks", [1, 2, 5])
+def test_all_ranks_make_equally_many_passes_over_all_rows(num_ranks: int, *, packs: bool) -> None:
+    """Or a sharded model would wait for a rank that is done."""
+    lengths, dealing = [40, 3, 3, 3, 3, 9, 9], a_dealing(token_budget=12, packs=packs)
+    deals = on_ranks(num_ranks, lambda ranks: deal(lengths, tuple(range(7)), dealing=dealing, ranks=ranks))
+
+    assert len({len(dealt.passes) for dealt in deals}) == 1
+    assert sorted(row for dealt in deals for row in dealt.own) == list(range(7))
+    assert all(dealt.rows == tuple(range(7)) for dealt in deals)
+
+
+def test_an_idle_pass_has_one_token_and_asks_nothing() -> None:
+    micro = cut(a_batch(), ())
+
+    assert micro.tokens_MS.tolist() == [[5]] and micro.lengths_M.tolist() == [1]
+    assert micro.predictors_N.numel() == micro.targets_N.numel() == micro.mask_MT.numel() == 0

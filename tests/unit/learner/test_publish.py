@@ -1,14 +1,19 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from learning import a_model_folder
+from rlvr_trainer.engines.local.architecture import read_architecture
+from rlvr_trainer.engines.local.weights import load_weights
 from rlvr_trainer.learner.models import load_policy
-from rlvr_trainer.learner.publish import Publisher, with_dtype
+from rlvr_trainer.learner.publish import LARGEST_FILE, Publisher, split_by_size, with_dtype
 from rlvr_trainer.storage.policies import newest_policies, verify_policy
 
 
@@ -78,3 +83,47 @@ def test_the_configuration_says_how_the_weights_are_stored(model_folder: Path, t
 def test_an_old_configuration_keeps_its_old_key() -> None:
     assert with_dtype({"torch_dtype": "bfloat16"}, torch.float32) == {"torch_dtype": "float32"}
     assert with_dtype({}, torch.float32) == {"dtype": "float32"}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_large_policy_is_several_files_that_hold_what_one_would(tmp_path: Path, *, tied: bool) -> None:
+    base = a_model_folder(tmp_path / "base", tied=tied)
+    weights = weights_of(base)
+    folders = []
+    for name, largest_file in (("one", LARGEST_FILE), ("many", 10_000)):
+        place = tmp_path / name
+        publisher = Publisher(base, folder=place, announcement=place / "policy.json", keep=1, largest_file=largest_file)
+        folders.append(place / publisher.publish(1, weights))
+        verify_policy(folders[-1])
+
+    one, many = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in folders)
+    files = sorted(folders[1].glob("*.safetensors"))
+    assert not (folders[1] / "model.safetensors").exists() and len(files) > 3
+    assert files[0].name == f"model-00001-of-{len(files):05d}.safetensors"
+    assert all(sum(t.nbytes for t in load_file(path).values()) <= 10_000 for path in files)
+    assert one.keys() == many.keys() and all(torch.equal(one[name], many[name]) for name in one)
+
+
+def test_the_local_engine_reads_several_files_as_one(model_folder: Path, tmp_path: Path) -> None:
+    loaded = []
+    for name, largest_file in (("one", LARGEST_FILE), ("many", 10_000)):
+        place = tmp_path / name
+        publisher = Publisher(
+            model_folder, folder=place, announcement=place / "policy.json", keep=1, largest_file=largest_file
+        )
+        folder = place / publisher.publish(1, weights_of(model_folder))
+        loaded.append(load_weights(folder, read_architecture(folder), dtype=torch.float32))
+
+    one, many = loaded
+    assert torch.equal(one.embedding, many.embedding) and torch.equal(one.head, many.head)
+    assert len(one.layers) == len(many.layers) == 2
+
+
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=20), largest=st.integers(1, 100))
+def test_parts_hold_every_name_once_in_order_within_the_limit(sizes: list[int], largest: int) -> None:
+    named = {f"w{number}": size for number, size in enumerate(sizes)}
+    parts = split_by_size(named, largest=largest)
+
+    assert [name for part in parts for name in part] == list(named)
+    assert all(len(part) == 1 or sum(named[name] for name in part) <= largest for part in parts)
+    assert all(sum(named[n] for n in one) + named[other[0]] > largest for one, other in pairwise(parts))
