@@ -32,7 +32,7 @@ from rlvr_trainer.verifiers.verdicts import error
 
 Write = Callable[[str], str]
 _LEAST_RIGHT: Final = 0.995
-_SOLUTION_SECONDS: Final = 30.0
+_SOLUTION_SECONDS: Final = 120.0
 _MUTANT_SECONDS: Final = 5.0
 
 
