@@ -4,6 +4,8 @@ Pods run nowhere (kwok says that they are ready); the operator is a process here
 """
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from charts import CHART, HELMS, NAMESPACE, RELEASE, run_helm
 from kubernetes_server import EVERYTHING, ControlPlane, control_plane, wait_until
 from live_jobs import LiveJob
 from operator_process import QUICK, operator, wait_for_leader
+from rlvr_api import contract
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 MAY = (
@@ -121,6 +124,22 @@ def test_a_job_lives_its_whole_life_with_the_account_s_rights(installed: Install
 
     assert refused == {}, (tmp_path / "log").read_text()
     assert any(it["source"].get("component") or it["reportingComponent"] for it in events)
+
+
+def test_without_an_operator_a_deleted_job_goes_when_its_finalizer_is_removed_as_the_guide_says(
+    installed: Installed,
+) -> None:
+    job = LiveJob(installed.plane)
+    change = json.dumps({"metadata": {"finalizers": [contract.FINALIZER]}})
+    installed.plane.kubectl("patch", "rlvrjob", "sums", "-n", job.home, "--type=merge", "-p", change)
+    installed.plane.kubectl("delete", "rlvrjob", "sums", "-n", job.home, "--wait=false")
+    assert job.is_there()
+
+    guide = Path("docs/guides/uninstall.md").read_text()
+    command = re.search(r"kubectl (patch rlvrjob JOB .*)", guide)
+    assert command is not None
+    installed.plane.kubectl(*shlex.split(command[1].replace("JOB", "sums")), "-n", job.home)
+    job.waits(lambda: not job.is_there(), "the job is gone")
 
 
 def test_a_changed_value_changes_the_release_and_jobs_outlive_it(installed: Installed) -> None:
