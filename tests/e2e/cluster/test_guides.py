@@ -40,7 +40,9 @@ def shell(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> I
 
 
 def clean(cluster: Cluster) -> None:
-    """What uninstalling does, from whatever state."""
+    """What uninstalling does, from whatever state; jobs first, which the operator lets go."""
+    if cluster.try_kubectl("get", "rlvrjobs").returncode == 0:
+        cluster.kubectl("delete", "rlvrjobs", "--all", "--all-namespaces", "--timeout=110s")
     subprocess.run([find_helm("helm"), "uninstall", RELEASE, "--ignore-not-found", "-n", NAMESPACE], check=True)
     cluster.kubectl("delete", "namespace", NAMESPACE, "team", "--ignore-not-found", "--timeout=110s")
     cluster.kubectl("delete", "crd", "rlvrjobs.rlvr.dev", "--ignore-not-found", "--timeout=110s")
