@@ -66,12 +66,13 @@ def test_pods_on_silent_nodes_are_given_up_and_removed_by_force_unless_that_is_f
     """The last test here: no node says a word after it."""
     job, stuck, kept = (LiveJob(plane).reaches("Running") for _ in range(3))
     plane.kubectl("annotate", "rlvrjob", "sums", "-n", kept.home, "rlvr.dev/never-force-delete=true")
+    rewards = {each: uids(each, "reward") for each in (stuck, kept)}
     plane.kill("kwok")
     for each in (stuck, kept):
         plane.kubectl("delete", "pod", "sums-reward-0-a0", "-n", each.home, "--grace-period=1", "--wait=false")
 
-    stuck.waits(lambda: "sums-reward-0-a0" not in stuck.pods(), "what is stuck is removed", 150)
+    stuck.waits(lambda: uids(stuck, "reward").isdisjoint(rewards[stuck]), "what is stuck is removed", 150)
     job.waits(lambda: job.status().get("attempt") == 1, "the learner's attempt is given up", 150)
-    assert "sums-reward-0-a0" in kept.pods()
+    assert uids(kept, "reward") == rewards[kept]
     assert job.status()["restarts"] == 0
     assert "is lost" in job.status()["currentAttempt"]["cause"]
