@@ -64,8 +64,8 @@ GENERATION: Final = Row(
             JOB.rate("rlvr_engine_generated_tokens_total", words="generated"),
             JOB.rate("rlvr_engine_prompt_tokens_total", words="prompt"),
             unit="none",
-            description="Tokens of completions that the coordinator received, and what local engines sampled and "
-            "read.  Generated above received is lost work and evaluations.",
+            description="Tokens of completions that the coordinator received and, with `rlvr run`, what the local "
+            "engine sampled and read.  Generated above received is lost work and evaluations.",
         ),
         panel(
             "How long does a group take?",
@@ -79,8 +79,8 @@ GENERATION: Final = Row(
             JOB.total("rlvr_engine_sequences_running", words="running"),
             JOB.total("rlvr_engine_sequences_waiting", words="waiting"),
             unit="none",
-            description="Requests at the agents; sequences in local engines.  Many waiting: more replicas.  None "
-            "running: the learner or the judges hold things up.",
+            description="Requests at the agents and, with `rlvr run`, sequences in the local engine.  Many waiting: "
+            "more replicas.  None running: the learner or the judges hold things up.",
         ),
     ),
 )

@@ -38,7 +38,7 @@ STYLE: Final = {
     "legend.fontsize": 7,
     "lines.linewidth": 1.1,
 }
-COLORS: Final = (*plt.get_cmap("tab10").colors, *plt.get_cmap("Dark2").colors)  # type: ignore[attr-defined]
+COLORS: Final = (*plt.get_cmap("tab10").colors, *plt.get_cmap("Dark2").colors)
 WIDTH: Final = 13.0
 HEIGHT: Final = 0.32
 """Inches of a row of Grafana's grid."""
