@@ -20,8 +20,8 @@ from rlvr_trainer.models import builtin_path
 from role_processes import Role, await_answer, running
 from tiny_models import write_model
 
-START_SECONDS = 400
-PATIENCE = 900
+START_SECONDS = 600
+PATIENCE = 1500
 """Seconds a test may take that starts one, or waits for another's to end."""
 HEADS: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
 """vLLM's attention on a CPU wants heads of 32."""
