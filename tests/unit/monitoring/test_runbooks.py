@@ -1,6 +1,7 @@
 """Whoever is woken by an alert finds a page about it."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,7 @@ import pytest
 
 from monitoring.__main__ import DASHBOARDS
 from monitoring.alerts import ALERTS, Alert
+from rlvr_trainer.cli.main import _parser
 
 DOCS: Final = Path(__file__).parents[3] / "docs"
 PAGES: Final = DOCS / "runbooks"
@@ -33,6 +35,13 @@ def test_the_panels_and_pages_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
     assert set(re.findall(r"\*([A-Z][^*]+\?)\*", text)) <= QUESTIONS
     assert set(re.findall(r"RLVR[A-Z]\w+", text)) - {"RLVRJobs", "RLVRJob"} <= {alert.name for alert in ALERTS}
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
+def test_the_commands_of_a_page_are_ones_that_rlvr_understands(page: Path) -> None:
+    for line in re.findall(r"(?:^\$ |`)rlvr ([^`|\n]+)", page.read_text(), re.MULTILINE):
+        options = _parser().parse_args(shlex.split(line.replace("--index N", "--index 1")))
+        assert options.job == "JOB"
 
 
 def test_the_guide_lists_every_alert_with_its_severity_and_page() -> None:
