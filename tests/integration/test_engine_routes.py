@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 
 from builders import a_job_dict
+from reference import load_reference, reference_logprobs
+from rlvr_trainer.rollout.engine import EngineControl, Patience
+from rlvr_trainer.storage.signatures import fixed_tokens
+from rlvr_trainer.transport import open_client
 from role_processes import await_answer, running
-from tiny_models import write_model
+from tiny_models import VOCABULARY, write_model
 from vllm_server import PATIENCE, Served, a_vllm
 
 pytestmark = pytest.mark.timeout(PATIENCE)
@@ -207,6 +212,15 @@ async def test_new_weights_take_effect_under_their_label_and_old_ones_come_back(
 
     await engine.load(served.policies[0], "default")
     assert tokens_and_logprobs(await engine.generate()) == before
+
+
+async def test_a_probe_is_answered_with_what_the_model_thinks_of_given_tokens(engine: Engine, served: Served) -> None:
+    tokens = fixed_tokens(VOCABULARY)
+    async with open_client(token=None) as client:
+        found = await EngineControl(client, engine.url, Patience()).logprobs_of(tokens, label="default")
+
+    expected = reference_logprobs(load_reference(served.policies[0]), tokens[:1], tokens[1:])
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
 
 
 async def test_the_prefix_cache_can_be_reset(engine: Engine) -> None:

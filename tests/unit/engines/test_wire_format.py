@@ -146,3 +146,24 @@ def test_logprobs_that_nobody_asked_for_are_not_sent() -> None:
     reply = json.loads(render_reply(a_request(), [], with_logprobs=False))
 
     assert reply["choices"] == []
+
+
+def test_log_probabilities_of_the_prompt_are_shown_when_they_are_asked_for(architecture: Architecture) -> None:
+    body = json.dumps({"token_ids": [5, 6, 7], "sampling_params": {"prompt_logprobs": 0}}).encode()
+    asked = parse_body(body, architecture)
+    assert (asked.with_logprobs, asked.with_prompt_logprobs) == (False, True)
+
+    scores = np.array([-0.5, -2.0], np.float32)
+    reply = json.loads(render_reply(asked.request, [], with_logprobs=False, prompt_logprobs=scores))
+
+    first, *others = reply["prompt_logprobs"]
+    assert first is None
+    assert [(list(row), row[token]["logprob"]) for row, token in zip(others, "67", strict=True)] == [
+        (["6"], -0.5),
+        (["7"], -2.0),
+    ]
+
+
+def test_candidates_beside_the_prompts_own_tokens_are_refused(architecture: Architecture) -> None:
+    with pytest.raises(InvalidInput, match="prompt_logprobs"):
+        parsed(architecture, prompt_logprobs=2)

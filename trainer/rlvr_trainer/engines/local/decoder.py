@@ -1,8 +1,8 @@
 """The decoder: tokens in, logits or a filled cache out.
 
-Two passes share one block: `prefill` fills the cache with positions whose logits nobody needs, `decode` takes the
-newest token of every running sequence to the logits of the next.  Callers pad passes to at least 32 tokens, for below
-16 rows MKL's matrix products depend on how many rows there are.
+Three passes share one block: `prefill` fills the cache with positions whose logits nobody needs, `decode` takes the
+newest token of every running sequence to the logits of the next, `read` one sequence to all its logits.  Callers pad
+passes to at least 32 tokens, for below 16 rows MKL's matrix products depend on how many rows there are.
 
 Q positions, R sequences, N = Q * R tokens (position by position), H key-value heads, G queries per key-value head,
 K keys, D head size, V vocabulary.
@@ -48,9 +48,14 @@ class _Pass:
 def decode(model: Model, cache: KeyValueCache, *, tokens_R: Tensor, positions_R: Tensor) -> Tensor:
     """Logits [R, V] after `tokens_R` at `positions_R` of slots [0, R); their keys and values enter the cache."""
     here = _pass(model, cache, first_slot=0, positions_QR=positions_R[None])
-    hidden = _blocks(model, cache, tokens_R, here)
-    width, epsilon = (model.architecture.hidden,), model.architecture.norm_epsilon
-    return linear(rms_norm(hidden, width, model.weights.final_norm, epsilon), model.weights.head).float()
+    return _logits(model, _blocks(model, cache, tokens_R, here))
+
+
+def read(model: Model, cache: KeyValueCache, *, tokens_Q: Tensor, start: int) -> Tensor:
+    """Logits [Q, V] after each of `tokens_Q`, which stand at positions from `start` of slot 0 and enter the cache."""
+    positions_Q1 = torch.arange(start, start + len(tokens_Q))[:, None]
+    here = _pass(model, cache, first_slot=0, positions_QR=positions_Q1)
+    return _logits(model, _blocks(model, cache, tokens_Q, here))
 
 
 def prefill(model: Model, cache: KeyValueCache, *, tokens_QR: Tensor, first_slot: int, start: int) -> None:
@@ -58,6 +63,11 @@ def prefill(model: Model, cache: KeyValueCache, *, tokens_QR: Tensor, first_slot
     positions_Q = torch.arange(start, start + len(tokens_QR))
     here = _pass(model, cache, first_slot=first_slot, positions_QR=positions_Q[:, None].expand(tokens_QR.shape))
     _blocks(model, cache, tokens_QR.reshape(-1), here)
+
+
+def _logits(model: Model, hidden: Tensor) -> Tensor:
+    width, epsilon = (model.architecture.hidden,), model.architecture.norm_epsilon
+    return linear(rms_norm(hidden, width, model.weights.final_norm, epsilon), model.weights.head).float()
 
 
 def _pass(model: Model, cache: KeyValueCache, *, first_slot: int, positions_QR: Tensor) -> _Pass:

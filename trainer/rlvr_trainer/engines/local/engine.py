@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from rlvr_trainer.engines.local.architecture import Architecture, read_architecture
 from rlvr_trainer.engines.local.attention import padded_keys
 from rlvr_trainer.engines.local.cache import POSITION_STEP, KeyValueCache
-from rlvr_trainer.engines.local.decoder import Model, decode, prefill
+from rlvr_trainer.engines.local.decoder import Model, decode, prefill, read
 from rlvr_trainer.engines.local.requests import Choice, FinishReason, Request
 from rlvr_trainer.engines.local.rope import rope_tables
 from rlvr_trainer.engines.local.rows import Rows, Sequence
@@ -130,15 +130,19 @@ class Engine:
 
     @torch.inference_mode()
     def score(self, token_ids: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """Log-probabilities of all tokens but the first at temperature 1, by the passes that also sample."""
-        cache = KeyValueCache(self.architecture, slots=_FEWEST_TOKENS, dtype=self.dtype)
-        cache.reserve(len(token_ids), used_slots=0)
-        found = []
-        for position, (token, following) in enumerate(pairwise(token_ids)):
-            tokens, positions = (torch.full((_FEWEST_TOKENS,), value) for value in (token, position))
-            logits = decode(self.model, cache, tokens_R=tokens, positions_R=positions)
-            found.append(torch.log_softmax(logits[0], -1)[following])
-        return torch.stack(found).numpy() if found else np.zeros(0, dtype=np.float32)
+        """Log-probabilities of all tokens but the first at temperature 1, by the block that also samples."""
+        num_scored = len(token_ids) - 1
+        tokens = torch.zeros(_rounded_up(num_scored, _PREFILL_POSITIONS), dtype=torch.long)
+        tokens[:num_scored] = torch.tensor(token_ids[:-1])
+        cache = KeyValueCache(self.architecture, slots=1, dtype=self.dtype)
+        cache.reserve(len(tokens), used_slots=0)
+        found = np.zeros(num_scored, dtype=np.float32)
+        for start in range(0, num_scored, _PREFILL_POSITIONS):
+            block = tokens[start : start + _PREFILL_POSITIONS]
+            logprobs = torch.log_softmax(read(self.model, cache, tokens_Q=block, start=start), -1)
+            following = torch.tensor(token_ids[start + 1 : start + 1 + _PREFILL_POSITIONS])
+            found[start : start + len(following)] = logprobs[torch.arange(len(following)), following].numpy()
+        return found
 
     def load(self, folder: Path) -> None:
         """Replace the weights; on any error the old ones stay."""
