@@ -1,6 +1,7 @@
 """Rows of docs/concepts/failure-modes.md on a real API server: fake nodes run the pods, tests write as kubelets would.
 
-What takes minutes or a coordinator (hangs, back-off, force) is tested in tests/unit/operator/decisions.
+More rows are in test_operator_{failures,nodes,coordinators,neighbours}.py; back-off, which takes minutes, is tested in
+tests/unit/operator/decisions.
 """
 
 import json
@@ -73,16 +74,6 @@ def test_reserved_codes_mean_what_they_say(
     else:
         job.waits(lambda: "sums-learner-0-a1" in job.pods(), "the next attempt is there")
         assert job.status()["restarts"] == (outcome or 0)
-
-
-def test_a_drained_learner_restarts_for_free(plane: ControlPlane, replica: OperatorProcess) -> None:
-    job = LiveJob(plane).reaches("Running")
-    target = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
-    job.write("sums-learner-0-a0", conditions=[target])
-
-    job.waits(lambda: "sums-learner-0-a1" in job.pods(), "the next attempt is there")
-    assert job.status()["restarts"] == 0
-    assert len(job.status()["currentAttempt"]["freeRestarts"]) == 1
 
 
 def test_a_learner_pod_that_vanishes_is_a_failed_attempt(plane: ControlPlane, replica: OperatorProcess) -> None:

@@ -187,7 +187,15 @@ def test_vllm_listens_on_loopback_and_is_asked_from_inside() -> None:
     assert engine["args"] == [
         *("/models/base", "--host", "127.0.0.1", "--port", "8000", "--dtype", "float32"),
         *("--max-num-seqs", "256", "--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.9"),
-        *("--enable-scale-out", "--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"),
+        *(
+            "--enable-scale-out",
+            "--scheduling-policy",
+            "priority",
+            "--logprobs-mode",
+            "processed_logprobs",
+            "--generation-config",
+            "vllm",
+        ),
     ]
     assert "127.0.0.1:8000/health" in engine["livenessProbe"]["exec"]["command"][2]
     assert "ports" not in engine
