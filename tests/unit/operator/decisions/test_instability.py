@@ -25,7 +25,9 @@ def test_containers_that_the_kubelet_keeps_starting_count_while_they_loop() -> N
     assert num_failures(facts(job, a_looping_pod(restarts=3, failures=5))) == 8
     assert num_failures(facts(job, a_looping_pod(restarts=900))) == 5
     assert num_failures(facts(job, a_pod(restarts=900, ready_since=NOW))) == 0
-    assert rollouts_keep_failing(facts(job, a_looping_pod(restarts=1, failures=10))) is not None
+    intent = rollouts_keep_failing(facts(job, a_looping_pod(restarts=1, failures=10)))
+    assert intent is not None and intent.ending is not None
+    assert "; pod sums-rollout-0-a0" in intent.ending.message, "the pod to look at is named"
 
 
 def test_the_limit_grows_with_the_number_of_rollouts() -> None:
