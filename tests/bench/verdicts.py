@@ -110,7 +110,8 @@ def math_part(name: str, answers: list[str], *, workers: int) -> dict[str, Any]:
     pairs = with_others(answers)
     with get_context("spawn").Pool(workers) as pool:
         parts = pool.starmap(judge_answers, [(name, pairs[at::workers]) for at in range(workers)])
-    print("\n".join(chain.from_iterable(part[1] + part[2] for part in parts)), end="", flush=True)
+    for line in chain.from_iterable(part[1] + part[2] for part in parts):
+        print(line, flush=True)
     judged, missed = len(WAYS[name]) * len(answers), sum(len(part[1]) for part in parts)
     return {
         "problems": len(answers),
