@@ -14,7 +14,7 @@ from rlvr_operator.lifecycle.admission import is_queued
 from rlvr_operator.lifecycle.deadlines import base_placed_at
 from rlvr_operator.lifecycle.explain import NAME_TAKEN, refused, trouble_of
 from rlvr_operator.lifecycle.facts import Facts
-from rlvr_operator.lifecycle.hang import STORE_FAILS
+from rlvr_operator.lifecycle.hang import STORE_FAILS, ended_well_at
 from rlvr_operator.lifecycle.instability import is_unstable, num_failures
 from rlvr_operator.lifecycle.suspension import has_to_end
 from rlvr_operator.observed import Refusal, Role
@@ -137,6 +137,21 @@ def _lacks_pods(facts: Facts) -> Answer | None:
     return None
 
 
+def _winds_up(status: Literal["True", "False"]) -> Question:
+    """A rank that has ended well leaves its pod not ready while the coordinator beside it still evaluates."""
+
+    def question(facts: Facts) -> Answer | None:
+        learners = facts.learners
+        is_whole = len(learners) == facts.needed("learner") and not any(pod.phase == "Failed" for pod in learners)
+        if not is_whole or all(ended_well_at(pod) is None for pod in learners):
+            return None
+        return Answer(
+            status=status, reason="WindingUp", message="the last step is trained; the last evaluation is not over"
+        )
+
+    return question
+
+
 def _runs(_facts: Facts) -> Answer:
     return Answer(status="True", reason="Running", message="all roles are ready")
 
@@ -180,8 +195,8 @@ CONDITIONS: Final[Mapping[ConditionType, tuple[Question, ...]]] = {
     "Scheduled": (_rests, _is_not_made, _is_refused, _is_gated, _is_unplaced, _is_placed),
     "RolloutsReady": (_rests, _are_unstable, _strength("rollout")),
     "RewardReady": (_rests, _strength("reward")),
-    "LearnerReady": (_rests, _strength("learner")),
-    "Running": (_rests, _lacks_pods, _runs),
+    "LearnerReady": (_rests, _winds_up("False"), _strength("learner")),
+    "Running": (_rests, _winds_up("True"), _lacks_pods, _runs),
     "Restarting": (_restarts,),
     "CheckpointHealthy": (_store_fails, _store_works, _stays("CheckpointHealthy")),
     "Suspended": (_is_suspended,),

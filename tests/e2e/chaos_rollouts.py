@@ -46,15 +46,19 @@ class Strikes:
     struck: Counter[str] = field(default_factory=Counter)
     frozen: dict[int, float] = field(default_factory=dict)
     """Process -> when it may go on."""
+    deck: list[tuple[str, str]] = field(default_factory=list)
+    """What comes next, the last first: every kind comes up before any does again."""
 
     def strike(self, folder: Path) -> None:
         """One, at random, if its victim is there; of two rollouts one is always left alone."""
-        role, how = self.chance.choice(KINDS)
+        self.deck = self.deck or self.chance.sample(KINDS, len(KINDS))
+        role, how = self.deck[-1]
         victims = sorted(pid for pid, found in role_processes(folder).items() if found == role)
         if not victims or self.frozen:
             return
         victim = self.chance.choice(victims)
         self.left -= 1
+        self.deck.pop()
         self.struck[f"{role} {how}"] += 1
         _signal(victim, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
         if how == "hung":

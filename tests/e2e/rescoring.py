@@ -44,8 +44,15 @@ def keep_now(run: Path, kept: Path) -> None:
     for path in run.glob("work/attempts/a*/batches/*.facts"):
         _link(path, kept / "batches" / path.parts[-3] / path.name)
     for ready in run.glob(f"work/policies/*/{READY}"):
-        for path in ready.parent.iterdir():
+        for path in _inside(ready.parent):
             _link(path, kept / "policies" / ready.parent.name / path.name)
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []  # gone while we looked, and seen before
 
 
 def _link(path: Path, target: Path) -> None:

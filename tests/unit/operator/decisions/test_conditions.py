@@ -15,6 +15,7 @@ from operator_builders import (
     a_pod,
     a_pod_without_its_image,
     a_status,
+    an_exit,
     an_unready_pod,
     facts,
     heard,
@@ -47,6 +48,23 @@ def test_a_job_whose_roles_are_ready_runs_and_has_nothing_to_explain() -> None:
 
     assert (phase(known), message(known)) == ("Running", None)
     assert answer(known, "Running").status == "True"
+
+
+def test_a_job_runs_until_its_last_evaluation_is_over_though_its_rank_has_ended() -> None:
+    ending = an_unready_pod("learner", exits=(an_exit(0),))
+    known = facts(a_job(status=a_status()), *without(BASE, "learner"), ending)
+
+    assert (phase(known), message(known)) == (
+        "Running",
+        "the last step is trained; the last evaluation is not over",
+    )
+    assert answer(known, "LearnerReady").status == "False"
+
+
+def test_a_rank_that_fails_at_the_end_is_no_winding_up() -> None:
+    ending = a_failed_pod("learner", exits=(an_exit(0), an_exit(1, container="coordinator")))
+
+    assert phase(facts(a_job(status=a_status()), *without(BASE, "learner"), ending)) != "Running"
 
 
 def test_the_time_of_an_answer_stays_while_it_is_the_same_and_changes_with_it() -> None:
