@@ -12,9 +12,9 @@ from typing import Final, Literal
 from rlvr_api.status import ConditionType
 from rlvr_operator.lifecycle.admission import is_queued
 from rlvr_operator.lifecycle.deadlines import base_placed_at
-from rlvr_operator.lifecycle.explain import NAME_TAKEN, refused, trouble_of
+from rlvr_operator.lifecycle.explain import NAME_TAKEN, present_exits, refused, trouble_of
 from rlvr_operator.lifecycle.facts import Facts
-from rlvr_operator.lifecycle.hang import STORE_FAILS, ended_well_at
+from rlvr_operator.lifecycle.hang import STORE_FAILS
 from rlvr_operator.lifecycle.instability import is_unstable, num_failures
 from rlvr_operator.lifecycle.suspension import has_to_end
 from rlvr_operator.observed import Refusal, Role
@@ -138,15 +138,15 @@ def _lacks_pods(facts: Facts) -> Answer | None:
 
 
 def _winds_up(status: Literal["True", "False"]) -> Question:
-    """A rank that has ended well leaves its pod not ready while the coordinator beside it still evaluates."""
+    """Of learner and coordinator one has ended well, so their pod is not ready; the other still saves or evaluates."""
 
     def question(facts: Facts) -> Answer | None:
         learners = facts.learners
         is_whole = len(learners) == facts.needed("learner") and not any(pod.phase == "Failed" for pod in learners)
-        if not is_whole or all(ended_well_at(pod) is None for pod in learners):
+        if not is_whole or not any(end.code == 0 for pod in learners for end in present_exits(pod)):
             return None
         return Answer(
-            status=status, reason="WindingUp", message="the last step is trained; the last evaluation is not over"
+            status=status, reason="WindingUp", message="all steps are trained; what was learnt is saved and examined"
         )
 
     return question

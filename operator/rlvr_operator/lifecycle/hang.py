@@ -35,7 +35,7 @@ def hung_at(facts: Facts) -> float | None:
 
 def straggling_at(facts: Facts) -> float | None:
     """When ranks that run on after others ended well are taken for hung."""
-    ends = [end for pod in facts.learners if (end := ended_well_at(pod)) is not None]
+    ends = [end for pod in facts.learners if (end := _ended_well_at(pod)) is not None]
     if not ends or len(ends) == facts.wanted("learner"):
         return None
     return min(ends) + STRAGGLER_SECONDS
@@ -81,7 +81,7 @@ def _was_heard(facts: Facts) -> bool:
     return unix(written.updated_at) >= unix(started)
 
 
-def ended_well_at(pod: PodSeen) -> float | None:
+def _ended_well_at(pod: PodSeen) -> float | None:
     """When the pod's rank ended with code 0."""
     for end in present_exits(pod):
         if end.container != COORDINATOR and end.code == 0:

@@ -50,14 +50,12 @@ def test_a_job_whose_roles_are_ready_runs_and_has_nothing_to_explain() -> None:
     assert answer(known, "Running").status == "True"
 
 
-def test_a_job_runs_until_its_last_evaluation_is_over_though_its_rank_has_ended() -> None:
-    ending = an_unready_pod("learner", exits=(an_exit(0),))
+@pytest.mark.parametrize("first", ["learner", "coordinator"])
+def test_a_job_runs_until_learner_and_coordinator_have_both_ended(first: str) -> None:
+    ending = an_unready_pod("learner", exits=(an_exit(0, container=first),))
     known = facts(a_job(status=a_status()), *without(BASE, "learner"), ending)
 
-    assert (phase(known), message(known)) == (
-        "Running",
-        "the last step is trained; the last evaluation is not over",
-    )
+    assert (phase(known), message(known)) == ("Running", "all steps are trained; what was learnt is saved and examined")
     assert answer(known, "LearnerReady").status == "False"
 
 
