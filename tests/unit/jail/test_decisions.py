@@ -19,6 +19,8 @@ RAN = Run(ending=Ending.EXITED, code=0, stdout="", stderr="", cpu_seconds=0.1, m
         (None, 0, 0.1, Ending.EXITED),
         (None, 1, 3.0, Ending.EXITED),
         (None, -9, 3.0, Ending.TIME),
+        (None, -9, 2.98, Ending.TIME),
+        (None, -9, 2.5, Ending.KILLED),
         (None, -9, 0.1, Ending.KILLED),
         (None, -11, 0.1, Ending.KILLED),
         ("time", -9, 0.1, Ending.TIME),
@@ -27,7 +29,7 @@ RAN = Run(ending=Ending.EXITED, code=0, stdout="", stderr="", cpu_seconds=0.1, m
     ],
 )
 def test_an_ending_says_who_ended_it(reason: str | None, code: int, cpu_seconds: float, ending: Ending) -> None:
-    assert ending_of(reason, code, is_spent=cpu_seconds >= 3) is ending
+    assert ending_of(reason, code, is_spent=Limits(seconds=2.5).are_spent(cpu_seconds)) is ending
 
 
 def test_there_is_no_jail_without_linux_a_known_machine_and_landlock() -> None:

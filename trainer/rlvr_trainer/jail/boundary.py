@@ -62,6 +62,13 @@ class Limits:
     def cpu_seconds(self) -> int:
         return math.ceil(self.seconds)
 
+    def are_spent(self, cpu_seconds: float) -> bool:
+        """Whether a program that used these CPU seconds, as reported, may have been killed for them.
+
+        The kernel ends it by counting clock ticks and reports measured time: the two differ by a few ticks.
+        """
+        return cpu_seconds >= 0.95 * self.cpu_seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -227,7 +234,7 @@ def _run_of(exchange: Exchange, keys: tuple[int, int], limits: Limits) -> Run:
     code = os.waitstatus_to_exitcode(report["status"])
     stdout, stderr = (exchange.written(key).decode(errors="replace") for key in keys)
     return Run(
-        ending=ending_of(exchange.reasons.get("program"), code, is_spent=report["cpu"] >= limits.cpu_seconds),
+        ending=ending_of(exchange.reasons.get("program"), code, is_spent=limits.are_spent(report["cpu"])),
         code=code,
         stdout=stdout,
         stderr=stderr,
