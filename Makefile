@@ -120,7 +120,7 @@ verdicts: $(VENV)/.dev  ## Verifiers against the first MOST=9999 reference answe
 
 # --- measuring it: each prints one line of JSON last, with its baseline from the same run -----------------------------
 
-.PHONY: bench-coordinator bench-staleness bench-updates
+.PHONY: bench-coordinator bench-staleness bench-updates bench-outage
 .PHONY: bench-head bench-engine bench-algorithms bench-learning bench-operator learner-matrix bench-learner gpu-check bench-reward smoke-pretrained
 bench-head: $(VENV)/.dev  ## Fused head against a dense one: memoryRatio, timeRatio
 	@$(BIN)/python tests/bench/bench_head.py
@@ -132,6 +132,8 @@ bench-learning: $(VENV)/.dev  ## Train the example job with SEEDS="0 1 2" and pr
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_learning.py --seeds $(SEEDS)
 bench-operator: $(VENV)/.dev  ## JOBS=200 jobs of 10 pods on a real API server against bare requests (needs KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_operator.py --jobs $(JOBS)
+bench-outage: $(VENV)/.dev  ## An operator while its API server is away or frozen for two minutes (needs KUBEBUILDER_ASSETS)
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_outage.py
 learner-matrix: $(VENV)/.vllm  ## ZeRO stages x ranks x padded and packed against plain torch: a table, lossDifference, weightDifference
 	@PYTHONPATH=tests $(BIN)/python tests/bench/learner_matrix.py
 bench-learner: $(VENV)/.dev  ## One step against a plain transformers + torch loop: timeRatio, memoryRatio, pads

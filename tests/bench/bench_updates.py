@@ -1,10 +1,10 @@
 """What moving rollouts to a new policy costs, as a share of a step: the pause alone, and all of it.
 
-    python tests/bench/bench_updates.py [--engine vllm] [--steps 12]
+    python tests/bench/bench_updates.py [--engine vllm] [--set spec.training.steps=12]
 
-The default job.  The baseline is the time from one finished step to the next of the same run.  `pauseShare` is from the
-pause to the moment generation goes on; `wholeShare` adds fetching (the old policy still generates) and the probe (the
-new one does, and its answers wait).
+The default job, whole.  The baseline is the time from one finished step to the next of the same run.  `pauseShare` is
+from the pause to the moment generation goes on; `wholeShare` adds fetching (the old policy still generates) and the
+probe (the new one does, and its answers wait).
 """
 
 import argparse
@@ -50,10 +50,9 @@ def summary(folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", choices=["local", "vllm"], default="vllm")
-    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args()
-    settings = (f"spec.rollout.engine={options.engine}", f"spec.training.steps={options.steps}", *options.settings)
+    settings = (f"spec.rollout.engine={options.engine}", *options.settings)
     with tempfile.TemporaryDirectory(prefix="rlvr-updates-") as scratch:
         run_to_end(Path(scratch) / "run", *settings, timeout=3600)
         print(json.dumps({"engine": options.engine, **summary(Path(scratch) / "run")}))

@@ -1,8 +1,9 @@
 """Thousands of broken manifests against a real API server: `make fuzz-manifests FUZZ=2000`.
 
 Each is refused with a message that names a field, or accepted; an accepted one is read by our own types, or refused by
-them with a message that names a field.  With the operator beside it, each accepted job gets a status and then peace.
-Pods run nowhere.  The last line is one line of JSON; exit code 1 and a line for each when something did not hold.
+them with a message that names a field.  With the operator beside it, each accepted job gets a status and then peace:
+nothing more is stored, and what the server refuses is tried no more often than the operator's own rule says.  Pods run
+nowhere.  The last line is one line of JSON; exit code 1 and a line for each when something did not hold.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from operator_process import OperatorProcess, make_operator_namespace, operator
 from rlvr_api import RLVRJob
 from rlvr_api.complaints import complaints
 from rlvr_api.contract import DEFAULT_MANAGER
+from rlvr_operator.lifecycle.strength import REFUSED_SECONDS
 from served_jobs import Answer, ServedJobs, jobs_of
 
 EXAMPLES: Final = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 TOO_LARGE: Final = "too large"
+REFUSED: Final = "of which the API server refused"
 STALLED_SECONDS: Final = 120.0
-QUIET_SECONDS: Final = 15.0
+QUIET_SECONDS: Final = REFUSED_SECONDS
 MOST_SECONDS: Final = 900.0
 COUNTED: Final = (
     "manifests",
@@ -142,21 +145,26 @@ def watch_over(replica: OperatorProcess, jobs: ServedJobs, findings: Findings) -
 
 
 def _written_meanwhile(replica: OperatorProcess, jobs: ServedJobs) -> list[str]:
-    """Jobs and kinds of requests that change while one would expect peace."""
-    before, asked = _versions(jobs), _writes(replica)
+    """Jobs and kinds of requests that change while one would expect peace, and jobs that are tried too often."""
+    before, asked, said = _versions(jobs), _writes(replica), len(replica.lines())
     time.sleep(QUIET_SECONDS)
     after, answered = _versions(jobs), _writes(replica)
-    changed = [name for name, version in after.items() if before.get(name) != version]
-    return [*changed, *(name for name, count in answered.items() if asked.get(name) != count)]
+    tried = Counter(line.split()[3] for line in replica.lines()[said:] if REFUSED in line)
+    return [
+        *(name for name, version in after.items() if before.get(name) != version),
+        *(name for name, count in answered.items() if asked.get(name) != count),
+        *(f"{name} {count} times" for name, count in tried.items() if count > 2),  # at both ends of the time
+    ]
 
 
 def _writes(replica: OperatorProcess) -> dict[str, float]:
-    """Requests that change something, apart from the Lease; an operator that does not answer is not at peace."""
+    """Requests that store something, apart from the Lease; an operator that does not answer is not at peace."""
     found = {name: count for name, count in replica.metrics().items() if "api_requests_total" in name}
     if not found:
         return {"no answer": time.monotonic()}
+    stored = {name: count for name, count in found.items() if 'code="2' in name}
     reads = ('verb="GET"', 'verb="WATCH"', 'resource="leases"')
-    return {name: count for name, count in found.items() if not any(word in name for word in reads)}
+    return {name: count for name, count in stored.items() if not any(word in name for word in reads)}
 
 
 def _look_at_the_log(replica: OperatorProcess, findings: Findings) -> None:

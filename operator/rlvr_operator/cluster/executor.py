@@ -82,7 +82,7 @@ class Executor:
         ]
         refusals += await self._make(job.seen, plan)
         if actions := actions_of(plan):
-            refused = f" ({len(refusals)} refused)" if refusals else ""
+            refused = ", of which the API server refused " + ", ".join(it.what for it in refusals) if refusals else ""
             log.info("%s/%s: %s%s", job.seen.namespace, job.seen.name, "; ".join(actions), refused)
         if plan.status is not None:
             job = await self._write_status(job, plan.status)

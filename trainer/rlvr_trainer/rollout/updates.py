@@ -1,10 +1,10 @@
 """Move the engine from one policy to the next without dropping a request.
 
-    fetch -> pause(keep) -> new weights, named -> probe asked -> resume -> probe answered -> answer again
+    fetch -> pause(keep) -> new weights, named -> probe asked -> resume -> name and probe answered -> answer again
 
 One update at a time; the next waits.  Whatever fails, the engine is resumed; once weights may have changed, everything
-in flight is cut off rather than answered under a label nobody can vouch for.  Answers that are finished before the
-probe has agreed wait for it.  An engine whose log-probabilities are not the policy's is given up (`Mistrust`).
+in flight is cut off rather than answered under a label nobody can vouch for.  Answers that are finished before name and
+probe have agreed wait for them.  An engine whose log-probabilities are not the policy's is given up (`Mistrust`).
 """
 
 from __future__ import annotations
@@ -149,7 +149,6 @@ class Updates:
         engine = self._engine
         await engine.pause()
         await (engine.transfer if self._has_plugin else engine.reload)(folder, label=label)
-        _expect_label(label, await engine.weight_version())
 
     async def _resume_with_probe(self, label: str, folder: Path) -> float:
         """Go on generating, the probe before all else; returns when that began."""
@@ -158,6 +157,7 @@ class Updates:
             await asyncio.sleep(_HEAD_START)
             await self._engine.resume()
             resumed = time.monotonic()
+            _expect_label(label, await self._engine.weight_version())
             await probing
         finally:
             probing.cancel()
