@@ -145,6 +145,7 @@ class FakePolicies:
         if signature is not None:
             (draft / SIGNATURE).write_bytes(to_json(signature))
         for name, data in (files or {"model.safetensors": b"weights %d" % step, "config.json": b"{}"}).items():
+            (draft / name).parent.mkdir(exist_ok=True)
             (draft / name).write_bytes(data)
         return seal_policy(draft, step=step)
 
@@ -159,7 +160,7 @@ class FakePolicies:
 async def served_policies(folder: Path) -> AsyncIterator[FakePolicies]:
     policies = FakePolicies(folder)
     app = web.Application()
-    app.router.add_get("/policies/{label}/{file}", policies.file)
+    app.router.add_get("/policies/{label}/{file:.+}", policies.file)
     async with serving(app, host="127.0.0.1", port=0) as url:
         policies.url = f"{url}/policies"
         yield policies

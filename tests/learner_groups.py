@@ -47,6 +47,7 @@ class Errand:
     offload: str = "none"
     dtype: str = "float32"
     preset: str = "dapo"
+    lora: dict[str, Any] | None = None
     first: int = 1
     last: int = 10
     load: str = ""
@@ -76,6 +77,7 @@ def spec_of(errand: Errand, *, ranks: int) -> RLVRJobSpec:
         "tokenBudget": BUDGET,
         "packing": errand.packs,
         "optimizer": {"learningRate": RATE},
+        "lora": errand.lora,
     }
     return a_learner_job(
         Path(errand.model),

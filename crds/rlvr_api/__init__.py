@@ -13,7 +13,7 @@ from rlvr_api.rollout import RolloutSpec, SamplingSpec
 from rlvr_api.scheduling import SchedulingSpec
 from rlvr_api.spec import RLVRJobSpec
 from rlvr_api.status import Condition, RLVRJobStatus
-from rlvr_api.training import OptimizerSpec, TrainingSpec
+from rlvr_api.training import LoraSpec, OptimizerSpec, TrainingSpec
 
 __all__ = [
     "AlgorithmSpec",
@@ -25,6 +25,7 @@ __all__ = [
     "EvalData",
     "LearnerSpec",
     "LimitsSpec",
+    "LoraSpec",
     "Metadata",
     "ModelSpec",
     "OptimizerSpec",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from rlvr_api.base import Model, Rule
-from rlvr_api.quantities import Count, NonNegative, Positive, Seed
+from rlvr_api.quantities import Count, NonNegative, Positive, Seed, Word
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -29,6 +29,21 @@ class OptimizerSpec(Model):
     """Steps over which the learning rate rises from 0."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After the warm-up: constant, or falling to 0 at the last step."""
+
+
+class LoraSpec(Model):
+    """Low-rank adapters beside linear layers are trained, the base model's weights are not (2106.09685)."""
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Width of an adapter."""
+    alpha: Annotated[float, Field(gt=0, le=65536)] = 32.0
+    """What an adapter computes counts alpha / rank times."""
+    target_modules: Annotated[tuple[Word, ...], Field(strict=False, max_length=64)] = ()
+    """Linear layers that get one, by the end of their name, such as q_proj.  None named: all but the output head."""
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
 
 
 class TrainingSpec(Model):
@@ -66,3 +81,5 @@ class TrainingSpec(Model):
     """Everything random follows from it."""
     optimizer: OptimizerSpec = OptimizerSpec()
     """AdamW and its schedule."""
+    lora: LoraSpec | None = None
+    """Train low-rank adapters instead of every weight.  They want a learning rate about ten times as high."""

@@ -124,6 +124,19 @@ def test_fields_that_contradict_each_other_are_refused(sections: dict[str, Any],
     assert message in problem_of(**sections)
 
 
+@pytest.mark.parametrize(
+    ("lora", "message"),
+    [
+        ({"rank": 0}, "training.lora.rank"),
+        ({"alpha": 0}, "training.lora.alpha"),
+        ({"targetModules": [""]}, "training.lora.targetModules"),
+        ({"dropout": 0.1}, "training.lora.dropout"),
+    ],
+)
+def test_adapters_that_cannot_be_are_refused(lora: dict[str, Any], message: str) -> None:
+    assert message in problem_of(training={"steps": 3, "lora": lora})
+
+
 def test_all_broken_rules_of_an_object_are_reported_together() -> None:
     text = problem_of(
         rollout={"sampling": {"maxTokens": 20000}}, algorithm={"preset": "archer", "kl": {"coefficient": 1}}

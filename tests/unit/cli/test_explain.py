@@ -53,6 +53,22 @@ def test_a_step_is_counted_out_in_completions_and_tokens() -> None:
     assert "10 steps = 320 groups" in text
 
 
+def test_adapters_are_explained_with_their_scale_and_place() -> None:
+    training = {"steps": 3, "lora": {"rank": 8, "targetModules": ["q_proj", "v_proj"]}}
+    text = explain(a_job(training=training, algorithm={"preset": "grpo"}))
+
+    rows = rows_of(text)
+    assert rows["spec.training.lora.rank"] == "8 manifest" and rows["spec.training.lora.alpha"] == "32 default"
+    assert rows["spec.training.lora.targetModules"] == '["q_proj", "v_proj"] manifest'
+    assert "Trained: adapters of rank 8 beside q_proj, v_proj, counted 32 / 8 = 4 times." in text
+    assert "Reference model: needed for the KL term; the policy's own weights without the adapters." in text
+
+
+def test_without_adapters_every_weight_is_trained() -> None:
+    assert "Trained: every weight." in explain(a_job())
+    assert "beside every linear layer but the output head" in explain(a_job(training={"steps": 3, "lora": {}}))
+
+
 def test_the_size_of_the_published_run_is_shown_beside_ones_own() -> None:
     assert "Published run of dapo: 512 prompts x 16" in explain(a_job(algorithm={"preset": "dapo"}))
 

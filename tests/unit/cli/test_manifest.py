@@ -67,8 +67,16 @@ MALFORMED = [
         changed("promptsPerStep", "prompts_per_step"),
         "line 13: spec.training.prompts_per_step is not a field: did you mean promptsPerStep?",
     ),
+    (
+        changed("steps: 3", "steps: 3\n    lora: {rank: 0, alpha: 0}"),
+        "line 13: spec.training.lora.rank is 0: must be at least 1.",
+    ),
+    (
+        changed("steps: 3", "steps: 3\n    lora: {alpha: 0}"),
+        "line 13: spec.training.lora.alpha is 0: must be above 0.",
+    ),
     (changed("steps: 3", "steps: 3\n    stepz: 3"), "line 13: spec.training.stepz is not a field: did you mean steps?"),
-    (changed("steps: 3", "steps: 3\n    colour: 3"), "spec.training.colour is not a field: there is steps, "),
+    (changed("steps: 3", "steps: 3\n    hue: 3"), "spec.training.hue is not a field: there is steps, "),
     (changed("preset: dapo", "preset: dap0"), 'line 10: spec.algorithm.preset is "dap0": must be one of grpo, dapo'),
     (changed("preset: dapo", "preset: dr-grpo"), "did you mean drGrpo?"),
     (changed("metadata: {name: test}", "metadata: {name: My_Job}"), "must begin with a letter and hold only a-z"),

@@ -26,8 +26,9 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 def policies(tmp_path: Path) -> Path:
     """A folder of one sealed policy and of things that are none."""
     folder = tmp_path / "policies"
-    (folder / "draft").mkdir(parents=True)
+    (folder / "draft" / "adapter").mkdir(parents=True)
     (folder / "draft" / "config.json").write_text("{}")
+    (folder / "draft" / "adapter" / "adapter_config.json").write_text("[]")
     seal_policy(folder / "draft", step=3)
     (folder / "9-aaaaaaaaaaaa").mkdir()
     (folder / "9-aaaaaaaaaaaa" / "config.json").write_text("unfinished")
@@ -55,17 +56,26 @@ async def test_a_published_policy_is_served_file_by_file(policies: Path) -> None
     async with a_coordinator(policies, asyncio.Future()) as session:
         async with session.get(f"/policies/{label_in(policies)}/config.json") as reply:
             assert (reply.status, await reply.text()) == (200, "{}")
+        async with session.get(f"/policies/{label_in(policies)}/adapter/adapter_config.json") as reply:
+            assert (reply.status, await reply.text()) == (200, "[]")
         assert await status_of(session, f"/policies/{label_in(policies)}/manifest.json") == 200
+        assert await status_of(session, f"/policies/{label_in(policies)}/adapter") == 404
         assert await status_of(session, "/policies/9-aaaaaaaaaaaa/config.json") == 404
 
 
 async def test_no_path_leads_out_of_the_policies(policies: Path) -> None:
     label = label_in(policies)
-    traversals = [f"{label}/..%2F..%2Ftoken", "%2E%2E/token", f"{label}/%2E%2E", f"{label}%2F..%2F..%2Ftoken/x"]
+    traversals = [
+        f"{label}/..%2F..%2Ftoken",
+        f"{label}/adapter/..%2F..%2F..%2Ftoken",
+        "%2E%2E/token",
+        f"{label}/%2E%2E",
+        f"{label}%2F..%2F..%2Ftoken/x",
+    ]
 
     async with a_coordinator(policies, asyncio.Future()) as session:
         assert {await status_of(session, f"/policies/{path}") for path in traversals} == {404}
-    for name in ("../../token", "/etc/passwd", "..", ""):
+    for name in ("../../token", "adapter/../config.json", "/etc/passwd", "..", ""):
         assert published_file(policies, label=label, name=name) is None
     assert published_file(policies, label="../policies", name="config.json") is None
 

@@ -23,6 +23,7 @@ PROMPTS = {"procedural": {"task": "chain_sum", "size": 10}}
         {"algorithm": {"preset": "dapo", "trustRegion": {"clipHigh": 0.3}}},
         {"model": {"builtin": "arithmetic"}},
         {"training": {**TRAINING, "seed": 1}},
+        {"training": {**TRAINING, "lora": {}}},
         {"data": {"train": {"procedural": {"task": "chain_sum", "size": 11}}}},
         {"data": {"train": {**PROMPTS, "template": {"plain": {"text": "Q: {question}"}}}}},
     ],
@@ -42,6 +43,17 @@ def test_another_model_algorithm_prompt_or_seed_is_another_job(change: dict[str,
 )
 def test_what_may_change_between_attempts_leaves_it_the_same_job(change: dict[str, Any]) -> None:
     assert digest(**change) == digest(training=TRAINING)
+
+
+@pytest.mark.parametrize("other", [{"rank": 8}, {"alpha": 16.0}, {"targetModules": ["q_proj"]}])
+def test_other_adapters_are_another_job(other: dict[str, Any]) -> None:
+    assert digest(training={**TRAINING, "lora": other}) != digest(training={**TRAINING, "lora": {}})
+
+
+def test_adapters_written_out_as_they_are_by_default_are_the_same_job() -> None:
+    written = {"rank": 32, "alpha": 32, "targetModules": []}
+
+    assert digest(training={**TRAINING, "lora": written}) == digest(training={**TRAINING, "lora": {}})
 
 
 def a_manifest(job_digest: str, *, run: str = "") -> Manifest:

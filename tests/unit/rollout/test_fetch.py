@@ -38,6 +38,17 @@ async def test_a_policy_arrives_whole_under_its_label(
     assert (folder / "model.safetensors").read_bytes() == b"weights 4"
 
 
+async def test_the_files_of_a_folder_within_arrive_too(
+    session: aiohttp.ClientSession, policies: FakePolicies, tmp_path: Path
+) -> None:
+    label = policies.publish(4, files={"model.safetensors": b"weights", "adapter/adapter_model.safetensors": b"A, B"})
+
+    folder = await fetch(session, policies, label, tmp_path)
+
+    verify_policy(folder)
+    assert (folder / "adapter" / "adapter_model.safetensors").read_bytes() == b"A, B"
+
+
 async def test_a_policy_that_is_there_is_not_fetched_again(
     session: aiohttp.ClientSession, policies: FakePolicies, tmp_path: Path
 ) -> None:

@@ -37,6 +37,21 @@ def test_the_label_is_the_step_and_the_hash_of_the_manifest(tmp_path: Path) -> N
     ]
 
 
+def test_a_folder_within_is_sealed_too(tmp_path: Path) -> None:
+    draft = tmp_path / "draft"
+    (draft / "adapter").mkdir(parents=True)
+    (draft / "adapter" / "adapter_config.json").write_text("{}")
+    folder = tmp_path / seal_policy(draft, step=17)
+    verify_policy(folder)
+
+    assert read_manifest((folder / "manifest.json").read_bytes(), label=folder.name).keys() == {
+        "adapter/adapter_config.json"
+    }
+    (folder / "adapter" / "adapter_config.json").unlink()
+    with pytest.raises(CorruptArtifact, match=r"adapter_config\.json is missing"):
+        verify_policy(folder)
+
+
 def test_other_weights_get_another_label(tmp_path: Path) -> None:
     assert a_policy(tmp_path, step=17) != a_policy(tmp_path, step=17, weights=b"others")
 

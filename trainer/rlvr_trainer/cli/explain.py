@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from rlvr_api import RLVRJob, RLVRJobSpec, serving
+from rlvr_api import LoraSpec, RLVRJob, RLVRJobSpec, serving
 from rlvr_api.base import Model, api_name
 from rlvr_api.devices import main_device, named_container
 from rlvr_api.presets import PUBLISHED_RUNS
@@ -102,8 +102,21 @@ def summary(job: RLVRJob, recipe: Resolved) -> Iterator[str]:
         f"{training.steps * completions * longest:,} completion tokens trained"
         f"{', flat groups not counted' if recipe.dynamic_sampling.enabled else ''}."
     )
-    yield f"Reference model: {'needed for the KL term' if recipe.needs_reference else 'not needed'}."
+    yield f"Trained: {_trained(training.lora)}."
+    yield f"Reference model: {_reference(training.lora) if recipe.needs_reference else 'not needed'}."
     yield f"Published run of {recipe.preset}: {PUBLISHED_RUNS[recipe.preset]}."
+
+
+def _trained(lora: LoraSpec | None) -> str:
+    if lora is None:
+        return "every weight"
+    beside = ", ".join(lora.target_modules) or "every linear layer but the output head"
+    return f"adapters of rank {lora.rank} beside {beside}, counted {lora.alpha:g} / {lora.rank} = {lora.scale:g} times"
+
+
+def _reference(lora: LoraSpec | None) -> str:
+    shared = "" if lora is None else "; the policy's own weights without the adapters"
+    return f"needed for the KL term{shared}"
 
 
 def _leaves(model: Model, path: str = "", *, is_written: bool = True) -> Iterator[tuple[str, tuple[Any, bool]]]:

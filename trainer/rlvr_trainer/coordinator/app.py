@@ -98,7 +98,7 @@ def make_coordinator_app(
     app = make_app(board, check=check)
     app.router.add_get("/health", health)
     app.router.add_get("/progress", show_progress)
-    app.router.add_get("/policies/{label}/{file}", policy_file)
+    app.router.add_get("/policies/{label}/{file:.+}", policy_file)
     return app
 
 
@@ -106,7 +106,9 @@ def published_file(policies: Path, *, label: str, name: str) -> Path | None:
     """A file of a published policy, found among those that are there; so no path leads anywhere else."""
     if label not in newest_policies(policies):
         return None
-    return next((path for path in (policies / label).iterdir() if path.name == name and path.is_file()), None)
+    folder = policies / label
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return next((path for path in files if path.relative_to(folder).as_posix() == name), None)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

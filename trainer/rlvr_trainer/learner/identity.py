@@ -1,7 +1,7 @@
 """Which job and which run a checkpoint belongs to.  Pure.
 
-What makes a run another run: model, algorithm, training prompts and their template, seed.  What may change between two
-attempts of one run: everything else, such as replicas, steps, learning rate or where checkpoints are kept.
+What makes a run another run: model, adapters, algorithm, training prompts and their template, seed.  What may change
+between two attempts of one run: everything else, such as replicas, steps, learning rate or where checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from rlvr_trainer.storage.checkpoints import Manifest
 
 def job_digest(spec: RLVRJobSpec) -> str:
     """SHA-256 of what makes this job this job; the same for a default that is written out and one that is not."""
+    lora = spec.training.lora
     identity = {
         "model": spec.model.model_dump(mode="json"),
         "algorithm": resolve(spec.algorithm).model_dump(mode="json", exclude={"sources", "preset"}),
         "data": spec.data.train.model_dump(mode="json"),
         "seed": spec.training.seed,
+        **({} if lora is None else {"lora": lora.model_dump(mode="json")}),  # absent: as jobs without it ever were
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -43,6 +45,6 @@ def accept(manifest: Manifest, *, digest: str) -> bool:
         return True
     raise InvalidInput(
         f"the checkpoint of step {manifest.step} belongs to job {manifest.job_digest[:12]}, this is job {digest[:12]}: "
-        "its model, algorithm, data.train or training.seed is another. Set checkpoint.uri to a place of its own, or "
-        "remove what is there."
+        "its model, algorithm, data.train, training.seed or training.lora is another. Set checkpoint.uri to a place of "
+        "its own, or remove what is there."
     )

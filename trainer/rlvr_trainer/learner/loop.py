@@ -69,7 +69,7 @@ def publish(learner: Learner, step: int) -> None:
     """The policy of `step` finished steps, signed, for rollouts to load."""
     backend, publisher = learner.method.backend, learner.publisher
     signature = sign(backend, learner.model, vocabulary=publisher.vocabulary)
-    publisher.publish(step, backend.weights(), signature=signature)
+    publisher.publish(step, backend.weights(), signature=signature, adapter=backend.adapter())
 
 
 def learn(learner: Learner, facts: StepFacts, watch: Stopwatch) -> Findings:

@@ -10,28 +10,29 @@ attention.
 
 In float32 on one thread of a CPU, a token's numbers do not depend on the pass it is in, and are those of the local
 engine, bit for bit: matrix products of 16 rows or more are the same row by row, everything else is too, and attention
-is computed in float64 and rounded once.
+is computed in float64 and rounded once (attention.py).  With adapters the first holds from rank 2 on (a product of one
+column depends on how many rows there are), and the second to rounding only: an engine computes with W + scale B A, the
+learner adds the two products.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AutoModelForCausalLM
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from rlvr_api import ModelSpec, RLVRJobSpec
 from rlvr_trainer.algorithms.logits import token_statistics
 from rlvr_trainer.errors import InvalidInput
+from rlvr_trainer.learner.attention import PACKED, PADDED
+from rlvr_trainer.learner.weights import Adapters, Weight, published, trained
 from rlvr_trainer.models.folder import checked_folder
 
-_ATTENTION: Final = "rlvr"
-_PACKED_ATTENTION: Final = "rlvr_packed"
 _FEWEST_ROWS: Final = 16
 """Below, MKL's matrix products depend on how many rows there are."""
 
@@ -39,15 +40,26 @@ _FEWEST_ROWS: Final = 16
 class Policy(nn.Module):
     """A causal language model that is asked about chosen tokens only."""
 
-    def __init__(self, model: Any, *, temperature: float, packs: bool = False) -> None:
+    def __init__(
+        self, model: Any, *, temperature: float, packs: bool = False, adapters: Adapters | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
         self.packs = packs
+        self.adapters = adapters
 
     def at(self, *, temperature: float) -> Policy:
         """The same weights at another temperature."""
-        return Policy(self.model, temperature=temperature, packs=self.packs)
+        return Policy(self.model, temperature=temperature, packs=self.packs, adapters=self.adapters)
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What the optimizer moves and a checkpoint holds, by name."""
+        return trained(self.model, self.adapters)
+
+    def published(self) -> list[Weight]:
+        """Every weight of the base model, once."""
+        return published(self.model, self.adapters)
 
     def forward(
         self, tokens_BS: Tensor, lengths_B: Tensor, predictors_N: Tensor, targets_N: Tensor
@@ -107,52 +119,39 @@ def _lengthened(values_N: Tensor) -> Tensor:
     return nn.functional.pad(values_N, (0, max(0, _FEWEST_ROWS - len(values_N))))
 
 
-def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
-) -> tuple[Tensor, None]:
-    """The attention of transformers' `sdpa`, where float32 on a CPU is computed in float64 and rounded once."""
-    if query.dtype is torch.float32 and query.device.type == "cpu":
-        query, key, value = query.double(), key.double(), value.double()
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0].float(), None
-    mixed: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    return mixed
+def open_policy(folder: Path, spec: RLVRJobSpec) -> Policy:
+    """The policy that the job trains, on the CPU; InvalidInput for what cannot be trained as the job says."""
+    policy = open_base(folder, spec)
+    lora = spec.training.lora
+    if lora is not None:
+        policy.adapters = _adapters_module().attach(
+            policy.model, lora, seed=spec.training.seed, folder=folder, base=_known_as(spec.model)
+        )
+    return policy
 
 
-def _attend_packed(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    _attention_mask: None,
-    *,
-    row_lengths: Sequence[int],
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """Row by row of what lies end to end, each as if it were alone: no place of [P, P] is computed for nothing."""
-    window = options.get("sliding_window")
-    rows = zip(*(torch.split(states, list(row_lengths), dim=2) for states in (query, key, value)), strict=True)
-    found = [_attend(module, q, k, v, _window_mask(q, window), **options)[0] for q, k, v in rows]
-    return torch.cat(found, dim=1), None
+def open_base(folder: Path, spec: RLVRJobSpec) -> Policy:
+    """The base model as the job asks it."""
+    return load_policy(
+        folder,
+        temperature=spec.rollout.sampling.temperature,
+        packs=spec.training.packing,
+        recomputes=spec.training.activation_checkpointing,
+    )
 
 
-def _window_mask(query: Tensor, window: int | None) -> Tensor | None:
-    """Where a row is longer than a sliding window: [1, 1, S, S], true where a place may look."""
-    size = query.shape[2]
-    if window is None or size <= window:
-        return None
-    places = torch.arange(size, device=query.device)
-    distance = places[:, None] - places
-    return ((distance >= 0) & (distance < window))[None, None]
+def _adapters_module() -> Any:
+    """Imported late: PEFT takes seconds."""
+    try:
+        return importlib.import_module("rlvr_trainer.learner.adapters")
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            f"training.lora needs the package {error.name}: install rlvr-operator[learner], or drop training.lora."
+        ) from error
 
 
-def _no_mask(*_: Any, **__: Any) -> None:
-    """Boundaries are in `row_lengths`."""
-
-
-AttentionInterface.register(_ATTENTION, _attend)
-AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
-AttentionInterface.register(_PACKED_ATTENTION, _attend_packed)
-AttentionMaskInterface.register(_PACKED_ATTENTION, _no_mask)
+def _known_as(spec: ModelSpec) -> str:
+    return spec.hub.repository if spec.hub is not None else spec.path or spec.builtin or ""
 
 
 def load_policy(folder: Path, *, temperature: float, packs: bool = False, recomputes: bool = False) -> Policy:
@@ -187,7 +186,7 @@ def _enable_packing(model: Any, folder: Path) -> None:
     """InvalidInput unless a row's hidden states are the same alone and behind another row."""
     tokens_S = torch.arange(24) % model.get_input_embeddings().weight.shape[0]
     alone_SH = model.base_model(input_ids=tokens_S[None, 10:], use_cache=False).last_hidden_state[0]
-    model.set_attn_implementation(_PACKED_ATTENTION)
+    model.set_attn_implementation(PACKED)
     positions_S = torch.cat([torch.arange(10), torch.arange(14)])
     try:
         packed_SH = model.base_model(
@@ -207,7 +206,7 @@ def _load(folder: Path) -> Any:
     transformers_logging.disable_progress_bar()
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation=_ATTENTION, local_files_only=True, output_loading_info=True
+            folder, dtype=torch.float32, attn_implementation=PADDED, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # a broken file surfaces as whatever the model's own code stumbles over
         raise InvalidInput(f"{folder} cannot be loaded as a causal language model: {_first_line(error)}") from error

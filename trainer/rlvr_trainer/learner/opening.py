@@ -43,14 +43,12 @@ def open_method(spec: RLVRJobSpec, ranks: Ranks = ALONE) -> Method:
     """The base model and the recipe; InvalidInput for what cannot be trained."""
     recipe = build(resolve(spec.algorithm), max_tokens=spec.rollout.sampling.max_tokens)
     folder = model_folder(spec.model)
-    return Method(
-        backend=open_backend(folder, spec)
-        if spec.learner.backend.deepspeed is None
-        else _open_zero(folder, spec, ranks),
-        recipe=recipe,
-        reference=open_scorer(folder, spec) if recipe.needs_reference else None,
-        ranks=ranks,
-    )
+    if spec.learner.backend.deepspeed is None:
+        backend: Backend = open_backend(folder, spec)
+    else:
+        backend = _open_zero(folder, spec, ranks)
+    reference = backend.base() or open_scorer(folder, spec) if recipe.needs_reference else None
+    return Method(backend=backend, recipe=recipe, reference=reference, ranks=ranks)
 
 
 def _open_zero(folder: Path, spec: RLVRJobSpec, ranks: Ranks) -> Backend:

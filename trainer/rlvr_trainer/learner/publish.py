@@ -1,7 +1,8 @@
 """The learner's weights as a policy that rollouts can load: a Hugging Face directory, sealed under its label.
 
 What surrounds the weights (configuration, tokenizer) is the base model's; weights that share memory are written once,
-and those of a large model in several files with an index.  The coordinator learns of a policy by policy.json.
+and those of a large model in several files with an index.  Adapters are part of the weights, and beside them by
+themselves in the folder `adapter`, as PEFT reads them.  The coordinator learns of a policy by policy.json.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rlvr_trainer.learner.exchange import write_renamed
+from rlvr_trainer.learner.weights import AdapterFiles
 from rlvr_trainer.storage.policies import prune, seal_policy
 from rlvr_trainer.storage.signatures import SIGNATURE, Signature
 from rlvr_trainer.wire import to_json
@@ -24,6 +26,7 @@ from rlvr_trainer.wire import to_json
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
+ADAPTER: Final = "adapter"
 LARGEST_FILE: Final = 4 * 2**30
 """Bytes of weights in one file."""
 _SURROUNDINGS: Final = (
@@ -56,7 +59,14 @@ class Publisher:
         size: int = self._config.get("text_config", self._config)["vocab_size"]
         return size
 
-    def publish(self, step: int, weights: dict[str, Tensor], *, signature: Signature | None = None) -> str:
+    def publish(
+        self,
+        step: int,
+        weights: dict[str, Tensor],
+        *,
+        signature: Signature | None = None,
+        adapter: AdapterFiles | None = None,
+    ) -> str:
         """Seal and announce the policy of `step` finished steps; returns its label."""
         draft = self._folder / ".draft"
         shutil.rmtree(draft, ignore_errors=True)
@@ -67,6 +77,8 @@ class Publisher:
         write_weights(draft, weights, largest_file=self._largest_file)
         if signature is not None:
             (draft / SIGNATURE).write_bytes(to_json(signature))
+        if adapter is not None:
+            adapter.write(draft / ADAPTER)
         label = seal_policy(draft, step=step)
         write_renamed(self._announcement, to_json({"step": step, "label": label}))
         prune(self._folder, keep=self._keep, protected={label})
@@ -76,7 +88,14 @@ class Publisher:
 class Unheard(Publisher):
     """The publisher of every other rank: rank 0 publishes for all."""
 
-    def publish(self, step: int, weights: dict[str, Tensor], *, signature: Signature | None = None) -> str:  # noqa: ARG002
+    def publish(
+        self,
+        step: int,  # noqa: ARG002
+        weights: dict[str, Tensor],  # noqa: ARG002
+        *,
+        signature: Signature | None = None,  # noqa: ARG002
+        adapter: AdapterFiles | None = None,  # noqa: ARG002
+    ) -> str:
         return ""
 
 

@@ -114,5 +114,5 @@ def check_fit(shards: Stored, sizes: Mapping[str, int], *, folder: Path) -> None
     if different:
         raise CorruptArtifact(
             f"{folder} does not fit the base model: {different[0]} is missing on one side or sized differently. "
-            "Give spec.model the model that the checkpoint was trained from."
+            "Give spec.model the model that the checkpoint was trained from, and training.lora what it had."
         )

@@ -2,6 +2,7 @@
 
     model.safetensors, optimizer.pt   the local backend's
     state-R-of-N.safetensors          DeepSpeed's, one of each rank (shards.py)
+    base.sha256                       with adapters, which alone are stored then: the weights they belong to
     rng.pt                            torch's random state
     coordinator.json                  CoordinatorState of the step
     history.jsonl                     one StepReport per finished step

@@ -1,6 +1,6 @@
 """Policy folders: sealed by the learner, served by the coordinator, checked by rollouts.
 
-    policies/17-3fa2c1d09b7e/{Hugging Face files..., manifest.json, READY}
+    policies/17-3fa2c1d09b7e/{Hugging Face files..., adapter/ of a LoRA job, manifest.json, READY}
 
 The label is the step and the manifest's hash, so two attempts never share one by accident.  A folder appears under its
 label at once (rename) and is whole once READY is there.  Standard library only; local folders only.
@@ -30,7 +30,8 @@ def seal_policy(folder: Path, *, step: int) -> str:
 
     Sealing equal files twice gives one label; the second folder replaces nothing and is removed.
     """
-    manifest = _render({path.name: fact_of(path) for path in sorted(folder.iterdir())})
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = _render({path.relative_to(folder).as_posix(): fact_of(path) for path in files})
     label = label_of(step, manifest)
     sealed = folder.parent / label
     if (sealed / READY).exists():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlvr_trainer.errors import TrainerError
 from rlvr_trainer.learner.microbatches import MicroBatch
+from rlvr_trainer.learner.weights import AdapterFiles, Adapters
 
 
 class Diverged(TrainerError):
@@ -40,6 +41,10 @@ class Backend(Scorer, Protocol):
         """The same weights, asked at temperature 1."""
         ...
 
+    def base(self) -> Scorer | None:
+        """The base model, in the same memory; None where its weights are trained."""
+        ...
+
     @property
     def num_bytes(self) -> int:
         """About what `save` writes."""
@@ -57,8 +62,27 @@ class Backend(Scorer, Protocol):
         """Every weight once under its Hugging Face name, whole, in the precision that is published."""
         ...
 
+    def adapter(self) -> AdapterFiles | None:
+        """What `weights` adds to the base model, whole; None where there are no adapters."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write all that `load` needs to continue bit for bit."""
         ...
 
     def load(self, folder: Path) -> None: ...
+
+
+def base_of(scorer: Scorer, adapters: Adapters | None) -> Scorer | None:
+    """The base model that lies under `adapters`, which `scorer` asks too; None without any."""
+    return None if adapters is None else _WithoutAdapters(scorer, adapters)
+
+
+class _WithoutAdapters:
+    def __init__(self, scorer: Scorer, adapters: Adapters) -> None:
+        self._scorer = scorer
+        self._adapters = adapters
+
+    def statistics(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        with self._adapters.off():
+            return self._scorer.statistics(micro)

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from rlvr_api import OptimizerSpec, RLVRJobSpec
 from rlvr_trainer.errors import CorruptArtifact
-from rlvr_trainer.learner.backends.base import Diverged
+from rlvr_trainer.learner.backends.base import Diverged, Scorer, base_of
 from rlvr_trainer.learner.microbatches import MicroBatch
-from rlvr_trainer.learner.models import Policy, load_policy
+from rlvr_trainer.learner.models import Policy, open_base, open_policy
 from rlvr_trainer.learner.shards import MOMENTS, PATTERN, WEIGHT, Shards, Stored, check_fit
+from rlvr_trainer.learner.weights import AdapterFiles, check_base, save_base
 
 WEIGHTS: Final = "model.safetensors"
 OPTIMIZER: Final = "optimizer.pt"
@@ -29,13 +30,14 @@ OPTIMIZER: Final = "optimizer.pt"
 
 def open_scorer(folder: Path, spec: RLVRJobSpec) -> LocalScorer:
     """The model in `folder`, to be asked only."""
-    return LocalScorer(_policy(folder, spec).requires_grad_(requires_grad=False), dtype=_dtype(spec))
+    policy = open_base(folder, spec).to(_device()).requires_grad_(requires_grad=False)
+    return LocalScorer(policy, dtype=_dtype(spec))
 
 
 def open_backend(folder: Path, spec: RLVRJobSpec) -> LocalBackend:
     """The model in `folder`, to be trained."""
-    policy = _policy(folder, spec)
-    optimizer = make_optimizer(policy.parameters(), spec.training.optimizer)
+    policy = open_policy(folder, spec).to(_device())
+    optimizer = make_optimizer(policy.trained().values(), spec.training.optimizer)
     return LocalBackend(
         policy, optimizer, dtype=_dtype(spec), max_grad_norm=spec.training.optimizer.max_grad_norm or math.inf
     )
@@ -48,6 +50,7 @@ def make_optimizer(parameters: Iterable[Tensor], spec: OptimizerSpec) -> torch.o
         {"params": [p for p in every if p.ndim >= 2], "weight_decay": spec.weight_decay},
         {"params": [p for p in every if p.ndim < 2], "weight_decay": 0.0},
     ]
+    groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas, eps=spec.epsilon, fused=True)
 
 
@@ -85,7 +88,6 @@ class LocalScorer:
     def __init__(self, policy: Policy, *, dtype: torch.dtype) -> None:
         self._policy = policy
         self._dtype = dtype
-        self._named: dict[str, torch.nn.Parameter] = dict(policy.model.named_parameters())
 
     @property
     def device(self) -> torch.device:
@@ -107,6 +109,7 @@ class LocalBackend(LocalScorer):
         self, policy: Policy, optimizer: torch.optim.Optimizer, *, dtype: torch.dtype, max_grad_norm: float
     ) -> None:
         super().__init__(policy, dtype=dtype)
+        self._named = policy.trained()
         self._optimizer = optimizer
         self._max_grad_norm = max_grad_norm
 
@@ -117,6 +120,9 @@ class LocalBackend(LocalScorer):
 
     def untempered(self) -> LocalScorer:
         return LocalScorer(self._policy.at(temperature=1.0), dtype=self._dtype)
+
+    def base(self) -> Scorer | None:
+        return base_of(self, self._policy.adapters)
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -133,18 +139,26 @@ class LocalBackend(LocalScorer):
         return norm
 
     def weights(self) -> dict[str, Tensor]:
-        return {name: p.detach().to("cpu", self._dtype).contiguous() for name, p in self._named.items()}
+        return {one.name: one.value().to("cpu", self._dtype).contiguous() for one in self._policy.published()}
+
+    def adapter(self) -> AdapterFiles | None:
+        adapters = self._policy.adapters
+        return None if adapters is None else adapters.files(self._whole())
+
+    def _whole(self) -> dict[str, Tensor]:
+        return {name: p.detach().cpu().contiguous() for name, p in self._named.items()}
 
     def _fits(self, name: str, stored: dict[str, Tensor]) -> bool:
         return name in stored and name in self._named and stored[name].shape == self._named[name].shape
 
     def save(self, folder: Path) -> None:
-        whole = {name: p.detach().cpu().contiguous() for name, p in self._named.items()}
-        save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
+        save_file(self._whole(), folder / WEIGHTS, metadata={"format": "pt"})
         torch.save(self._optimizer.state_dict()["state"], folder / OPTIMIZER)
+        save_base(self._policy.adapters, folder)
 
     def load(self, folder: Path) -> None:
         """Weights and moments, of either backend; rates, betas and decay stay those of the manifest."""
+        check_base(self._policy.adapters, folder)
         if any(folder.glob(PATTERN)):
             self._load_shards(Shards(folder), folder)
             return
@@ -153,7 +167,8 @@ class LocalBackend(LocalScorer):
         if different:
             raise CorruptArtifact(
                 f"{folder / WEIGHTS} does not fit the base model: {min(different)} is missing on one side or shaped "
-                "differently. Give spec.model the model that the checkpoint was trained from."
+                "differently. Give spec.model the model that the checkpoint was trained from, and training.lora what "
+                "it had."
             )
         with torch.no_grad():
             for name, parameter in self._named.items():
@@ -171,15 +186,8 @@ class LocalBackend(LocalScorer):
             self._optimizer.state[parameter] = {"step": torch.tensor(float(shards.num_updates)), **moments}
 
 
-def _policy(folder: Path, spec: RLVRJobSpec) -> Policy:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    policy = load_policy(
-        folder,
-        temperature=spec.rollout.sampling.temperature,
-        packs=spec.training.packing,
-        recomputes=spec.training.activation_checkpointing,
-    )
-    return policy.to(device)
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _dtype(spec: RLVRJobSpec) -> torch.dtype:

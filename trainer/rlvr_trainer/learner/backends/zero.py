@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 
 from rlvr_api import OptimizerSpec, RLVRJobSpec
-from rlvr_trainer.learner.backends.base import Diverged, Scorer
+from rlvr_trainer.learner.backends.base import Diverged, Scorer, base_of
 from rlvr_trainer.learner.backends.local import make_optimizer, stored_in
 from rlvr_trainer.learner.microbatches import MicroBatch
-from rlvr_trainer.learner.models import Policy, load_policy
+from rlvr_trainer.learner.models import Policy, open_policy
 from rlvr_trainer.learner.ranks import Ranks
 from rlvr_trainer.learner.shards import KINDS, MOMENTS, WEIGHT, Piece, check_fit, write_shard
+from rlvr_trainer.learner.weights import AdapterFiles, Weight, check_base, save_base
 
 logger = logging.getLogger(__name__)
 # DeepSpeed calls what torch calls old, at every collective.
@@ -42,13 +43,9 @@ def open_zero(folder: Path, spec: RLVRJobSpec, ranks: Ranks) -> ZeroBackend:
     chosen = spec.learner.backend.deepspeed
     assert chosen is not None, "the caller looked"
     refuse_compilation()
-    policy = load_policy(
-        folder,
-        temperature=spec.rollout.sampling.temperature,
-        packs=spec.training.packing,
-        recomputes=spec.training.activation_checkpointing,
+    policy = open_policy(folder, spec).to(
+        torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu"
     )
-    policy = policy.to(torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu")
     config = configuration(
         policy.parameters(),
         spec.training.optimizer,
@@ -56,7 +53,8 @@ def open_zero(folder: Path, spec: RLVRJobSpec, ranks: Ranks) -> ZeroBackend:
         offload=chosen.offload == "cpu",
         half=spec.model.dtype == "bfloat16",
     )
-    return ZeroBackend(policy, make_optimizer(policy.parameters(), spec.training.optimizer), config, ranks=ranks)
+    optimizer = make_optimizer(policy.trained().values(), spec.training.optimizer)
+    return ZeroBackend(policy, optimizer, config, ranks=ranks)
 
 
 def refuse_compilation() -> None:
@@ -105,7 +103,8 @@ class ZeroBackend:
         self._ranks = ranks
         self._stage: int = config["zero_optimization"]["stage"]
         self._engine, self._sharded, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=config)
-        self._named: dict[str, torch.nn.Parameter] = dict(policy.model.named_parameters())
+        self._policy = policy
+        self._named = policy.trained()
         if self._stage == 3:
             # The head is read without its module being called.
             deepspeed.zero.register_external_parameter(policy, policy.model.get_output_embeddings().weight)
@@ -129,6 +128,9 @@ class ZeroBackend:
     def untempered(self) -> Scorer:
         return _Untempered(self._engine)
 
+    def base(self) -> Scorer | None:
+        return base_of(self, self._policy.adapters)
+
     def backward(self, loss: Tensor) -> None:
         self._engine.backward(loss * self._ranks.size)
 
@@ -142,20 +144,32 @@ class ZeroBackend:
         return norm
 
     def weights(self) -> dict[str, Tensor]:
+        return self._whole(self._policy.published())
+
+    def adapter(self) -> AdapterFiles | None:
+        adapters = self._policy.adapters
+        if adapters is None:
+            return None
+        return adapters.files(self._whole(Weight(name=name, own=p) for name, p in self._named.items()))
+
+    def _whole(self, weights: Iterable[Weight]) -> dict[str, Tensor]:
         """Gathered one by one; whole on rank 0, none elsewhere."""
         found = {}
-        for name, parameter in self._named.items():
-            with self._gathered(parameter):
+        for one in weights:
+            with self._gathered(*one.parameters):
                 if self._ranks.rank == 0:
-                    found[name] = parameter.detach().to("cpu", copy=True).contiguous()
+                    found[one.name] = one.value().to("cpu", copy=True).contiguous()
         return found
 
     def save(self, folder: Path) -> None:
         pieces = list(self._pieces())
         write_shard(folder, pieces, rank=self._ranks.rank, size=self._ranks.size, num_updates=self._num_updates())
+        if self._ranks.rank == 0:
+            save_base(self._policy.adapters, folder)
 
     def load(self, folder: Path) -> None:
         """Weights and moments of any backend, stage and number of ranks; rates and decay are the manifest's."""
+        check_base(self._policy.adapters, folder)
         shards = stored_in(folder, self._shapes)
         check_fit(shards, self._sizes, folder=folder)
         for state in self._states():
@@ -177,9 +191,9 @@ class ZeroBackend:
     def _sizes(self) -> dict[str, int]:
         return {name: getattr(p, "ds_numel", p.numel()) for name, p in self._named.items()}
 
-    def _gathered(self, parameter: torch.nn.Parameter, *, writes: bool = False) -> Any:
+    def _gathered(self, *parameters: torch.nn.Parameter, writes: bool = False) -> Any:
         return deepspeed.zero.GatheredParameters(
-            [parameter], modifier_rank=0 if writes else None, enabled=self._stage == 3
+            list(parameters), modifier_rank=0 if writes else None, enabled=self._stage == 3
         )
 
     def _num_updates(self) -> int:
