@@ -1,6 +1,7 @@
 """Worker processes, the bounded queue before them, and the deadline of each item.
 
-A worker judges one item at a time; fast verifiers are handed several at once, a message costs more than they do.
+A worker judges one item at a time; fast verifiers are handed several at once and the next before they are through: a
+message costs more than they do, and so does waiting for one.
 An item that exceeds the deadline costs its worker: the process group is killed and replaced, the item's verdict is an
 error (never a zero), and items behind it go to another worker.
 """
@@ -127,6 +128,9 @@ class Pool:
         while not self._waiting:
             self._arrival.clear()
             await self._arrival.wait()
+        return self._next()
+
+    def _next(self) -> list[_Job]:
         size = chunk_size(len(self._waiting), num_workers=self._limits.num_workers, mean_seconds=self._mean_seconds)
         jobs = [self._waiting.popleft() for _ in range(size)]
         self._show_queue()
@@ -144,6 +148,7 @@ class Pool:
                     if not open_jobs or report.id != open_jobs[0].item.id:
                         raise CorruptArtifact(f"it sent a report on {report.id!r}, which is not its next item")
                     self._finish(open_jobs.popleft(), report)
+                self._give_ahead(worker, open_jobs)
         except TimeoutError:
             await worker.kill()
             self._lose(open_jobs, deadline_reason(self._limits.deadline_seconds), cause="deadline")
@@ -153,6 +158,13 @@ class Pool:
             self._lose(open_jobs, f"the verifier's process {how}: {problem}", cause="crash")
             return False
         return True
+
+    def _give_ahead(self, worker: Worker, open_jobs: deque[_Job]) -> None:
+        """Quick items follow while the last one is judged; behind a slow one they might wait while others are free."""
+        if len(open_jobs) <= 1 and self._waiting and self._mean_seconds < _CHUNK_SECONDS:
+            jobs = self._next()
+            worker.give([job.item for job in jobs])
+            open_jobs.extend(jobs)
 
     def _finish(self, job: _Job, report: Report) -> None:
         for part in report.judgement.parts:
