@@ -27,11 +27,11 @@ def a_token() -> str:
 
 
 CHECK = shared(a_token)
-IMPATIENT = Patience(between_looks=0.1, look=0.3, pause=0.3, load=0.3, label=0.3, resume=0.3, probe=0.3)
+IMPATIENT = Patience(between_looks=0.1, look=0.3, pause=0.3, load=0.3, label=0.3, resume=0.3, probe=0.3, broadcast=0.6)
 
 _CONTROL = (
     *("/pause", "/collective_rpc", "/update_weight_version", "/resume", "/abort_requests"),
-    *("/start_weight_update", "/update_weights", "/finish_weight_update"),
+    *("/start_weight_update", "/update_weights", "/finish_weight_update", "/shutdown_weight_transfer_engine"),
 )
 
 
@@ -61,6 +61,11 @@ class FakeEngine:
     """Whether it is a vLLM from before weights had versions."""
     has_plugin: bool = False
     """Whether weights may come from a folder by weight transfer."""
+    world_size: int = 1
+    joined: list[dict[str, Any]] = field(default_factory=list)
+    """What it was told of each group that it was brought into."""
+    received: list[dict[str, Any]] = field(default_factory=list)
+    """What it was told of each transfer of weights."""
     opinion: Sequence[float] = ()
     """Log-probabilities that a probe is answered with, for every token but the first."""
     answer: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,6 +81,7 @@ class FakeEngine:
         app = web.Application(middlewares=[self._faults])
         app.router.add_get("/version", self._version)
         app.router.add_get("/weight_info", self._weight_info)
+        app.router.add_get("/get_world_size", self._world_size)
         app.router.add_post("/init_weight_transfer_engine", self._init_transfer)
         app.router.add_post("/inference/v1/generate", self._generate)
         for path in _CONTROL:
@@ -96,7 +102,14 @@ class FakeEngine:
     async def _version(self, _: web.Request) -> web.Response:
         return web.json_response({"version": "0.18.1" if self.is_old else "0.32.0+cpu"})
 
-    async def _init_transfer(self, _: web.Request) -> web.Response:
+    async def _world_size(self, _: web.Request) -> web.Response:
+        return web.json_response({"world_size": self.world_size})
+
+    async def _init_transfer(self, request: web.Request) -> web.Response:
+        told = (await request.json())["init_info"]
+        if "rank_offset" in told:
+            self.joined.append(told)
+            return web.json_response({})
         return web.json_response({}, status=200 if self.has_plugin else 500)
 
     async def _weight_info(self, _: web.Request) -> web.Response:
@@ -108,6 +121,7 @@ class FakeEngine:
         label = body.get("new_version") or body.get("weight_version")
         if label and not self.ignoring:
             self.version = label
+        self.received += [body["update_info"]] if "update_info" in body else []
         return web.json_response({})
 
     async def _generate(self, request: web.Request) -> web.Response:

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import aiohttp
 import msgspec
@@ -22,13 +22,15 @@ from rlvr_api import RLVRJob, contract
 from rlvr_trainer.credentials import TokenCheck, TokenSource, credentials_of
 from rlvr_trainer.errors import InvalidInput, Unavailable
 from rlvr_trainer.metrics import Board
+from rlvr_trainer.rollout.broadcasts import Broadcast, Joining
 from rlvr_trainer.rollout.engine import EngineControl, Patience
 from rlvr_trainer.rollout.fetch import remove_partial
-from rlvr_trainer.rollout.updates import Update, Updates
+from rlvr_trainer.rollout.updates import Updates
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.transport import make_app, open_client, serving
 from rlvr_trainer.wire import from_json
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 _QUEUE: Final = 4
 """Requests let through at once, in multiples of what the engine works on; more is a client that has lost count."""
@@ -115,6 +117,9 @@ def agent_app(agent: Agent, board: Board, *, check: TokenCheck) -> web.Applicati
     app.router.add_get("/status", agent.status)
     app.router.add_post("/inference/v1/generate", agent.generate)
     app.router.add_post("/policy", agent.policy)
+    app.router.add_get("/broadcast", agent.broadcast)
+    app.router.add_post("/broadcast/join", agent.join)
+    app.router.add_post("/broadcast/take", agent.take)
     return app
 
 
@@ -124,7 +129,7 @@ class Agent:
     def __init__(self, door: FrontDoor, updates: Updates) -> None:
         self._door = door
         self._updates = updates
-        self._running: set[asyncio.Task[Update]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     @property
     def given_up(self) -> asyncio.Future[None]:
@@ -138,6 +143,22 @@ class Agent:
         standing = self._updates.standing
         return web.json_response({"version": standing.version, "state": standing.state})
 
+    async def broadcast(self, request: web.Request) -> web.Response:
+        """What a learner that wants to broadcast asks; `size` only when it says so, for that asks the engine."""
+        standing = self._updates.standing
+        told = {"version": standing.version, "state": standing.state, "group": standing.group}
+        told |= {"wanted": self._updates.meeting.wanted}
+        sized = {"worldSize": await self._updates.world_size()} if "size" in request.query else {}
+        return web.json_response(told | sized)
+
+    async def join(self, request: web.Request) -> web.Response:
+        await self._finished(self._updates.join(from_json(await request.read(), Joining)))
+        return web.json_response({})
+
+    async def take(self, request: web.Request) -> web.Response:
+        await self._updates.meeting.take(from_json(await request.read(), Broadcast))
+        return web.json_response({})
+
     async def generate(self, request: web.Request) -> web.StreamResponse:
         standing = self._updates.standing
         if standing.version is None:
@@ -146,15 +167,18 @@ class Agent:
 
     async def policy(self, request: web.Request) -> web.Response:
         offer = from_json(await request.read(), PolicyOffer)
-        # A task of its own: an update that has begun is finished even if whoever sent it has gone.
-        task = asyncio.create_task(self._updates.move_to(offer.label, url=offer.url))
-        self._running.add(task)
-        task.add_done_callback(self._forget)
-        update = await asyncio.shield(task)
+        update = await self._finished(self._updates.move_to(offer.label, url=offer.url))
         seconds = {"fetchSeconds": update.fetch, "pauseSeconds": update.pause, "probeSeconds": update.probe}
         return web.json_response({"label": offer.label, **seconds})
 
-    def _forget(self, task: asyncio.Task[Update]) -> None:
+    async def _finished(self, work: Coroutine[None, None, T]) -> T:
+        """A task of its own: what has begun is finished even if whoever sent it has gone."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.warning("policy update failed: %s", task.exception())

@@ -5,7 +5,8 @@ Every call has a deadline in seconds; a control call that never returns is how r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from rlvr_trainer.engines.vllm import check_version
 from rlvr_trainer.errors import TrainerError, Unavailable
 from rlvr_trainer.transport import Client
 
+log = logging.getLogger(__name__)
 _FIRST: Final = -1
 """vLLM takes lower ones first; all other requests have 0."""
 
@@ -32,6 +34,8 @@ class Patience:
     resume: float = 60.0
     probe: float = 60.0
     """For the engine to say what it thinks of a few tokens; whatever is in flight is read again meanwhile."""
+    broadcast: float = 30.0
+    """For the learner to begin a broadcast, if it ever does, after the coordinator has asked for its policy."""
 
 
 class EngineControl:
@@ -82,6 +86,42 @@ class EngineControl:
         await self._once("POST", "/start_weight_update", None, seconds=self.patience.label)
         await self._once("POST", "/update_weights", {"update_info": {"path": str(folder)}}, seconds=self.patience.load)
         await self._once("POST", "/finish_weight_update", {"weight_version": label}, seconds=self.patience.load)
+
+    async def world_size(self) -> int:
+        """Processes that hold a part of the weights."""
+        return int(_field(await self._once("GET", "/get_world_size", None, seconds=self.patience.look), "world_size"))
+
+    async def join(self, init_info: Mapping[str, Any], *, seconds: float) -> None:
+        """Bring every worker into a group with the learner; returns when all of the group are in it."""
+        try:  # what it was in before, vLLM would only forget
+            await self._once("POST", "/shutdown_weight_transfer_engine", None, seconds=self.patience.label)
+        except TrainerError as error:
+            log.debug("there was nothing to leave: %s", error)
+        await self._once("POST", "/init_weight_transfer_engine", {"init_info": init_info}, seconds=seconds)
+
+    async def receive(self, update_info: Mapping[str, Any], *, label: str, seconds: float) -> None:
+        """Take the weights that the learner broadcasts now, then name them."""
+        await self._once("POST", "/start_weight_update", None, seconds=self.patience.label)
+        try:
+            await self._once("POST", "/update_weights", {"update_info": update_info}, seconds=seconds)
+        except BaseException:
+            await self._close_update()
+            raise
+        await self._once("POST", "/finish_weight_update", {"weight_version": label}, seconds=self.patience.load)
+
+    async def _close_update(self) -> None:
+        """Put layers that wait for weights back, or whatever is loaded next would add to what had come.
+
+        After an update that failed vLLM counts it as over, though the layers wait on: begun again, it can be finished.
+        """
+        for path in ("/start_weight_update", "/finish_weight_update"):
+            try:
+                await self._once("POST", path, None, seconds=self.patience.label)
+            except Unavailable as error:  # stuck in the broadcast it hears nothing more
+                log.warning("after a failed broadcast: %s", error)
+                return
+            except TrainerError as error:
+                log.info("after a failed broadcast: %s", error)
 
     async def resume(self) -> None:
         await self._once("POST", "/resume", None, seconds=self.patience.resume)

@@ -37,6 +37,13 @@ class Standing:
     """What the engine said it holds when last asked; None when it did not answer."""
     is_updating: bool = False
     is_dirty: bool = False
+    joined: str | None = None
+    """Name of the group of broadcasts that the engine was brought into last."""
+
+    @property
+    def group(self) -> str | None:
+        """The group that it can receive in; an engine of unknown version may be another one than joined."""
+        return self.joined if self.version is not None else None
 
     @property
     def version(self) -> str | None:

@@ -2,9 +2,11 @@
 
     fetch -> pause(keep) -> new weights, named -> probe asked -> resume -> name and probe answered -> answer again
 
-One update at a time; the next waits.  Whatever fails, the engine is resumed; once weights may have changed, everything
-in flight is cut off rather than answered under a label nobody can vouch for.  Answers that are finished before name and
-probe have agreed wait for them.  An engine whose log-probabilities are not the policy's is given up (`Mistrust`).
+Weights come from the policy's folder or, where the engine is in a group with the learner, by a broadcast; after a
+broadcast that fails the folder is still there.  One update at a time; the next waits.  Whatever fails, the engine is
+resumed; once weights may have changed, everything in flight is cut off rather than answered under a label nobody can
+vouch for.  Answers that are finished before name and probe have agreed wait for them.  An engine whose
+log-probabilities are not the policy's is given up (`Mistrust`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -20,11 +24,12 @@ import aiohttp
 
 from rlvr_trainer.errors import InvalidInput, TrainerError, Unavailable
 from rlvr_trainer.metrics import Board
+from rlvr_trainer.rollout.broadcasts import Broadcast, Joining, Meeting
 from rlvr_trainer.rollout.engine import EngineControl
 from rlvr_trainer.rollout.fetch import fetch_policy
 from rlvr_trainer.rollout.standing import Standing
 from rlvr_trainer.storage.policies import prune, step_of
-from rlvr_trainer.storage.signatures import difference, read_signature
+from rlvr_trainer.storage.signatures import Signature, difference, read_signature
 
 log = logging.getLogger(__name__)
 _KEPT: Final = 2
@@ -32,6 +37,10 @@ _KEPT: Final = 2
 _HEAD_START: Final = 0.01
 """Seconds for a probe to be in the paused engine's queue before everything else goes on: later it would wait until
 one of the completions ends, and all answers with it."""
+
+
+Put = Callable[[], Awaitable[None]]
+"""Gives the paused engine its new weights and their name."""
 
 
 class Mistrust(TrainerError):
@@ -80,6 +89,7 @@ class Updates:
         self._board = board
         self._policies = policies
         self._answers = answers
+        self.meeting = Meeting()
         self._turn = asyncio.Lock()
         self._has_plugin = False
 
@@ -100,6 +110,20 @@ class Updates:
             finally:
                 self.standing = replace(self.standing, is_updating=False)
 
+    async def join(self, joining: Joining) -> None:
+        """Bring the engine into a group with the learner; Unavailable while its policy is unknown."""
+        async with self._turn:
+            await self._look()
+            if self.standing.version is None:
+                raise Unavailable(f"the engine is {self.standing.state}: it takes a policy from its folder first.")
+            self.standing = replace(self.standing, joined=None)
+            await self._engine.join(joining.init_info, seconds=joining.seconds)
+            self.standing = replace(self.standing, joined=joining.group)
+
+    async def world_size(self) -> int:
+        """Processes of the engine that would join."""
+        return await self._engine.world_size()
+
     async def look(self) -> None:
         """Ask the engine which version it holds; a silent or replaced engine leaves the standing without one."""
         async with self._turn:
@@ -113,28 +137,60 @@ class Updates:
             seen = None
             log.log(logging.DEBUG if known is None else logging.WARNING, "the engine does not answer: %s", error)
         self.standing = replace(self.standing, seen=seen)
+        if self.standing.version is None:  # what answers next may be another engine, which never joined
+            self.standing = replace(self.standing, joined=None)
         if known is not None and self.standing.version is None:
             log.warning("the engine holds %s instead of %s: waiting for a policy", seen or "nothing known", known)
             self._answers.cut_off()
 
     async def _update(self, label: str, url: str) -> Update:
+        if self.standing.group is not None and (broadcast := await self._broadcast_of(label)) is not None:
+            return await self._receive(broadcast)
         began = time.monotonic()
         if self.standing.version is None:  # a new engine, perhaps another one than before
             await self._engine.check()
             self._has_plugin = await self._engine.has_directory_transfer()
         folder = await fetch_policy(self._coordinator, label=label, url=url, policies=self._policies)
         fetch = time.monotonic() - began
-        update = replace(await self._install(label, folder), fetch=fetch)
-        self._tell(label, update)
+        put = partial(self._engine.transfer if self._has_plugin else self._engine.reload, folder, label=label)
+        update = replace(await self._install(label, put, read_signature(folder)), fetch=fetch)
+        self._tell(label, update, how="plug-in" if self._has_plugin else "reload_weights")
         await asyncio.to_thread(prune, self._policies, keep=_KEPT, protected={label})
         return update
 
-    async def _install(self, label: str, folder: Path) -> Update:
+    async def _broadcast_of(self, label: str) -> Broadcast | None:
+        """The learner's call; without one the group is left, for its learner has given it up or is gone."""
+        broadcast = await self.meeting.wait(label, seconds=self._engine.patience.broadcast)
+        if broadcast is None or broadcast.group != self.standing.group:
+            log.info("no broadcast of policy %s came for group %s", label, self.standing.group)
+            self.standing = replace(self.standing, joined=None)
+            self.meeting.settle(Unavailable("the group is another one."))
+            return None
+        return broadcast
+
+    async def _receive(self, broadcast: Broadcast) -> Update:
+        """Take the weights as the learner sends them; after a failure the engine is dirty and in no group."""
+        label = broadcast.label
+        put = partial(self._engine.receive, broadcast.update_info, label=label, seconds=broadcast.seconds)
+        try:
+            update = await self._install(label, put, broadcast.signature)
+        except BaseException as error:
+            self.standing = replace(self.standing, joined=None)
+            self.meeting.settle(error)
+            if isinstance(error, Mistrust):  # the folder has not been tried
+                raise TrainerError(f"{error} It came by broadcast; its folder is tried next.") from error
+            raise
+        self.meeting.settle(None)
+        self._tell(label, update, how="broadcast")
+        return update
+
+    async def _install(self, label: str, put: Put, signature: Signature | None) -> Update:
         began = time.monotonic()
         self._answers.hold()
         try:
-            await self._change_weights(label, folder)
-            resumed = await self._resume_with_probe(label, folder)
+            await self._engine.pause()
+            await put()
+            resumed = await self._resume_with_probe(label, signature)
         except BaseException:  # a cancelled update too must not leave the engine paused
             self.standing = replace(self.standing, is_dirty=True)
             self._answers.cut_off()
@@ -145,14 +201,9 @@ class Updates:
         self.standing = replace(self.standing, installed=label, seen=label, is_dirty=False)
         return Update(fetch=0.0, pause=resumed - began, probe=time.monotonic() - resumed)
 
-    async def _change_weights(self, label: str, folder: Path) -> None:
-        engine = self._engine
-        await engine.pause()
-        await (engine.transfer if self._has_plugin else engine.reload)(folder, label=label)
-
-    async def _resume_with_probe(self, label: str, folder: Path) -> float:
+    async def _resume_with_probe(self, label: str, signature: Signature | None) -> float:
         """Go on generating, the probe before all else; returns when that began."""
-        probing = asyncio.create_task(self._probe(label, folder))
+        probing = asyncio.create_task(self._probe(label, signature))
         try:
             await asyncio.sleep(_HEAD_START)
             await self._engine.resume()
@@ -163,9 +214,8 @@ class Updates:
             probing.cancel()
         return resumed
 
-    async def _probe(self, label: str, folder: Path) -> None:
+    async def _probe(self, label: str, signature: Signature | None) -> None:
         """Mistrust unless the engine agrees with what the learner signed, if it signed anything."""
-        signature = read_signature(folder)
         if signature is None:
             log.warning("policy %s is not signed: what the engine holds is not checked", label)
             return
@@ -188,11 +238,10 @@ class Updates:
             except TrainerError as error:
                 log.warning("after a failed update: %s", error)
 
-    def _tell(self, label: str, update: Update) -> None:
+    def _tell(self, label: str, update: Update, *, how: str) -> None:
         self._board.observe("rlvr_rollout_policy_fetch_seconds", update.fetch)
         self._board.observe("rlvr_rollout_pause_seconds", update.pause)
         self._board.set("rlvr_rollout_policy_step", step_of(label))
-        how = "plug-in" if self._has_plugin else "reload_weights"
         log.info(
             "policy %s by %s: fetched in %.2f s, paused for %.3f s, probed in %.3f s",
             *(label, how, update.fetch, update.pause, update.probe),
