@@ -34,7 +34,7 @@ class Patience:
     resume: float = 60.0
     probe: float = 60.0
     """For the engine to say what it thinks of a few tokens; whatever is in flight is read again meanwhile."""
-    broadcast: float = 30.0
+    broadcast: float = 15.0
     """For the learner to begin a broadcast, if it ever does, after the coordinator has asked for its policy."""
 
 
