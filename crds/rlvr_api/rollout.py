@@ -80,6 +80,13 @@ class RolloutSpec(Model):
             ),
             field="sampling.forking",
         ),
+        Rule(
+            cel="self.weightTransfer == 'directory' || self.engine == 'vllm'",
+            message="weightTransfer {weightTransfer} is a broadcast between GPUs, which engine {engine} cannot "
+            "receive: set weightTransfer to directory, or engine to vllm",
+            holds=lambda rollout: rollout.weight_transfer == "directory" or rollout.engine == "vllm",
+            field="weightTransfer",
+        ),
     )
 
     replicas: Annotated[int, Field(ge=1, le=4096)] = 1
@@ -90,6 +97,10 @@ class RolloutSpec(Model):
     """Most replicas that scaling may ask for."""
     engine: Literal["vllm", "local"] = "vllm"
     """`vllm` on GPUs; `local` is the built-in sampler for small models on a CPU."""
+    weight_transfer: Literal["directory", "nccl"] = "directory"
+    """How new weights reach rollouts.  `directory`: each fetches the policy's folder.  `nccl`: the learner also
+    broadcasts them from GPU to GPU; whoever cannot receive takes the folder.  Needs engine vllm, a learner on GPUs, and
+    vLLM in the learner's image."""
     sampling: SamplingSpec = SamplingSpec()
     """How a completion is sampled."""
     max_concurrent: Positive = 256

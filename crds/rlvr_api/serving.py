@@ -40,6 +40,7 @@ def vllm_arguments(spec: RLVRJobSpec, *, devices: int) -> tuple[Argument, ...]:
         Argument("--scheduling-policy", "priority", "a probe of new weights is answered before what waits"),
         Argument("--logprobs-mode", "processed_logprobs", "of the distribution that is sampled from"),
         Argument("--generation-config", "vllm", "no sampling defaults of the model's own"),
+        *_transfer(spec),
     )
 
 
@@ -51,6 +52,11 @@ def flags(arguments: Iterable[Argument]) -> list[str]:
 def _context(spec: RLVRJobSpec) -> Iterator[Argument]:
     if spec.model.max_context is not None:
         yield Argument("--max-model-len", str(spec.model.max_context), "spec.model.maxContext")
+
+
+def _transfer(spec: RLVRJobSpec) -> Iterator[Argument]:
+    if spec.rollout.weight_transfer == "nccl":
+        yield Argument("--weight-transfer-config", '{"backend":"nccl"}', "spec.rollout.weightTransfer")
 
 
 def _on_accelerators(devices: int) -> Iterator[Argument]:

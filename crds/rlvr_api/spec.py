@@ -29,6 +29,7 @@ FROZEN_WHILE_RUNNING: Final = (
     "checkpoint.uri",
     "scheduling",
     "rollout.engine",
+    "rollout.weightTransfer",
     "rollout.template",
     "rollout.sampling",
     "rollout.maxConcurrent",
@@ -115,6 +116,14 @@ class RLVRJobSpec(Model):
                 spec.data.eval is None or spec.data.eval.forking is None or spec.rollout.engine == "local"
             ),
             field="data.eval.forking",
+        ),
+        Rule(
+            cel="self.rollout.weightTransfer == 'directory' || self.learner.gpusPerNode > 0",
+            message="rollout.weightTransfer {rollout.weightTransfer} is a broadcast between GPUs, and "
+            "learner.gpusPerNode {learner.gpusPerNode} is a learner on the CPU: set gpusPerNode to at least 1, or "
+            "weightTransfer to directory",
+            holds=lambda spec: spec.rollout.weight_transfer == "directory" or spec.learner.gpus_per_node > 0,
+            field="rollout.weightTransfer",
         ),
         Rule(
             cel="self.managedBy == oldSelf.managedBy",

@@ -18,6 +18,11 @@ CHANGES: Final[dict[str, dict[str, Any]]] = {
     "checkpoint.uri": {"spec.checkpoint.uri": "s3://bucket/elsewhere"},
     "scheduling": {"spec.scheduling.queueName": "other"},
     "rollout.engine": {"spec.rollout.engine": "vllm"},
+    "rollout.weightTransfer": {
+        "spec.rollout.weightTransfer": "nccl",
+        "spec.rollout.engine": "vllm",
+        "spec.learner.gpusPerNode": 1,
+    },
     "rollout.template": {"spec.rollout.template": {"spec": {"nodeName": "x"}}},
     "rollout.sampling": {"spec.rollout.sampling.temperature": 0.5},
     "rollout.maxConcurrent": {"spec.rollout.maxConcurrent": 16},

@@ -3,6 +3,7 @@
     learner (coordinator) -> agents 8471, rewards 8472        rollout -> coordinator 8470 (policies)
     operator -> coordinator 8470 (progress)                   Prometheus -> 8470, 8471, 8472, 8473 (metrics)
     learner <-> learner, any port (collectives)               reward -> nobody, not even DNS
+    learner <-> rollout <-> rollout, 32768-60999 (broadcasts of weights, only with rollout.weightTransfer nccl)
 
 The engine's port is in no rule, and it listens on loopback besides.  Whether a policy is enforced is up to the
 cluster's network plugin.
@@ -22,6 +23,8 @@ from rlvr_operator.workloads.names import child_metadata, selector_of, spec_of
 _METRICS: Final = (contract.PORT_COORDINATOR, contract.PORT_AGENT, contract.PORT_REWARD, contract.PORT_LEARNER)
 _NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 _DNS: Final = 53
+_EPHEMERAL: Final = (32768, 60999)
+"""Where NCCL listens: it takes ports from the kernel, and these are a pod's unless it sets ip_local_port_range."""
 
 
 def service(job: JobSeen) -> Manifest:
@@ -46,7 +49,7 @@ def service(job: JobSeen) -> Manifest:
 
 
 def policies(job: JobSeen, kit: Kit) -> tuple[Manifest, ...]:
-    """Two policies; a third one for collectives when there are several learner pods."""
+    """Two policies; one more for collectives of several learner pods, and one for broadcasts of weights."""
     ingress = {"podSelector": _selector(job), "policyTypes": ["Ingress"], "ingress": _ingress(job, kit)}
     egress: dict[str, Any] = {"podSelector": _selector(job, "reward"), "policyTypes": ["Egress"]}
     ways_out = _verifier_services(spec_of(job))
@@ -61,7 +64,22 @@ def policies(job: JobSeen, kit: Kit) -> tuple[Manifest, ...]:
             "ingress": [{"from": [{"podSelector": _selector(job, "learner")}]}],
         }
         found.append(_policy(job, f"{job.name}-learner", among))
+    if spec_of(job).rollout.weight_transfer == "nccl":
+        found.append(_policy(job, f"{job.name}-weights", _broadcasts(job)))
     return tuple(found)
+
+
+def _broadcasts(job: JobSeen) -> dict[str, Any]:
+    """Ranks pass weights on to each other, so rollouts listen to rollouts too; the engine's port is none of these."""
+    ours = {"key": contract.LABEL_ROLE, "operator": "In", "values": ["learner", "rollout"]}
+    both = {"matchLabels": selector_of(job), "matchExpressions": [ours]}
+    first, last = _EPHEMERAL
+    ports = [{"port": first, "endPort": last, "protocol": "TCP"}]
+    return {
+        "podSelector": both,
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": both}], "ports": ports}],
+    }
 
 
 def _ingress(job: JobSeen, kit: Kit) -> list[dict[str, Any]]:

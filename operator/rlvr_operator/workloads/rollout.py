@@ -32,16 +32,6 @@ from rlvr_operator.workloads.templates import template_of
 
 ENGINE_URL: Final = f"http://127.0.0.1:{contract.PORT_ENGINE}"
 GRACE_SECONDS: Final = 30
-# The engine listens where the kubelet's own HTTP probes cannot reach it.
-_ASK_ENGINE: Final = {
-    "exec": {
-        "command": [
-            "python3",
-            "-c",
-            f"import urllib.request; urllib.request.urlopen('{ENGINE_URL}/health', timeout=20)",
-        ]
-    }
-}
 
 
 def rollout_pod(job: JobSeen, kit: Kit, member: Member) -> dict[str, Any]:
@@ -49,11 +39,18 @@ def rollout_pod(job: JobSeen, kit: Kit, member: Member) -> dict[str, Any]:
     spec = spec_of(job)
     engine = _vllm(spec, kit, member) if spec.rollout.engine == "vllm" else _local_engine(kit, member)
     engine["volumeMounts"].append(mount(SHM_VOLUME))
-    engine["startupProbe"] = starting(_ASK_ENGINE, spec.limits.startup_deadline_seconds)
-    engine["livenessProbe"] = living(_ASK_ENGINE)
+    engine["startupProbe"] = starting(_ask_engine("health"), spec.limits.startup_deadline_seconds)
+    # vLLM's /health answers beside workers that are stuck in a broadcast; what goes through all of it does not.
+    engine["livenessProbe"] = living(_ask_engine("weight_info" if spec.rollout.weight_transfer == "nccl" else "health"))
     pod = base_pod(job, member, containers=[_agent(kit, member), engine], grace_seconds=GRACE_SECONDS)
     pod["volumes"].append(shared_memory())
     return pod
+
+
+def _ask_engine(route: str) -> dict[str, Any]:
+    """From inside: the engine listens where the kubelet's own HTTP probes cannot reach it."""
+    words = f"import urllib.request; urllib.request.urlopen('{ENGINE_URL}/{route}', timeout=20)"
+    return {"exec": {"command": ["python3", "-c", words]}}
 
 
 def _agent(kit: Kit, member: Member) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from builders import a_job
 from rlvr_api.serving import Argument, flags, vllm_arguments
 
+ON_A_GPU = {"gpusPerNode": 1}
+
 
 def told(*, devices: int, **sections: object) -> dict[str, str]:
     return {argument.flag: argument.value for argument in vllm_arguments(a_job(**sections).spec, devices=devices)}
@@ -42,6 +44,15 @@ def test_log_probabilities_are_of_what_is_sampled_from_and_tokens_may_come_and_g
         words = told(devices=devices)
         assert (words["--logprobs-mode"], words["--generation-config"]) == ("processed_logprobs", "vllm")
         assert "--enable-scale-out" in words
+
+
+def test_the_transfer_of_weights_is_vllms_own_business_unless_it_takes_broadcasts() -> None:
+    nccl = told(
+        devices=1, rollout={"engine": "vllm", "weightTransfer": "nccl", "sampling": {"maxTokens": 64}}, learner=ON_A_GPU
+    )
+
+    assert nccl["--weight-transfer-config"] == '{"backend":"nccl"}'
+    assert "--weight-transfer-config" not in told(devices=1)
 
 
 def test_every_argument_says_where_it_comes_from() -> None:

@@ -9,8 +9,8 @@ from typing import NoReturn
 import pytest
 
 from engine_fakes import eventually
-from rlvr_trainer.coordinator.peers import PEERS_FILE, Peers, keep_all, peers_of
 from rlvr_trainer.errors import InvalidInput, TrainerError
+from rlvr_trainer.peers import PEERS_FILE, Peers, keep_all, peers_of
 from rlvr_trainer.surroundings import Surroundings
 
 TOLD = Peers(rollouts=("http://a",), rewards=("http://b",))

@@ -6,7 +6,7 @@ import pytest
 
 from builders import a_job
 from rlvr_trainer.errors import InvalidInput
-from rlvr_trainer.one_machine.checks import check_elsewhere, check_nodes
+from rlvr_trainer.one_machine.checks import check_elsewhere, check_engine, check_nodes
 
 ON_A_CLUSTER = {"engine": "vllm", "sampling": {"maxTokens": 64}}
 
@@ -40,3 +40,10 @@ def test_more_machines_than_this_one_are_refused_by_name() -> None:
     with pytest.raises(InvalidInput, match=r"spec\.learner\.nodes is 2, but `rlvr run` is one machine: set it to 1"):
         check_nodes(two)
     check_nodes(a_job())
+
+
+def test_a_broadcast_of_weights_is_for_clusters_and_the_way_out_is_the_folder() -> None:
+    job = a_job(rollout=ON_A_CLUSTER | {"weightTransfer": "nccl"}, learner={"gpusPerNode": 1})
+
+    with pytest.raises(InvalidInput, match="shares those of one machine: set it to directory"):
+        check_engine(job)

@@ -18,13 +18,13 @@ from aiohttp import web
 
 from rlvr_api import RLVRJob, contract
 from rlvr_trainer.coordinator.attempt import AskProgress, Attempt, run
-from rlvr_trainer.coordinator.peers import peers_of
 from rlvr_trainer.coordinator.rollouts import Pace
 from rlvr_trainer.credentials import TokenCheck, credentials_of
 from rlvr_trainer.data.prompts import open_prompts
 from rlvr_trainer.errors import InvalidInput, Unavailable
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.models.folder import model_folder
+from rlvr_trainer.peers import peers_of
 from rlvr_trainer.storage.policies import newest_policies
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.transport import make_app, open_client, serving

@@ -25,12 +25,12 @@ from rlvr_trainer.coordinator.intake import Intake
 from rlvr_trainer.coordinator.judge import Judge
 from rlvr_trainer.coordinator.loop import Crew, follow_policies, hand_over_batches
 from rlvr_trainer.coordinator.monitor import Monitor, Search
-from rlvr_trainer.coordinator.peers import AskPeers, keep_all
 from rlvr_trainer.coordinator.produce import Production, produce
 from rlvr_trainer.coordinator.progress import Known, progress_of, result_of, write_result
 from rlvr_trainer.coordinator.rollouts import Pace, Place, Rollouts
 from rlvr_trainer.data.prompts import Prompts, monitor_of
 from rlvr_trainer.metrics import Board
+from rlvr_trainer.peers import AskPeers, keep_all
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.transport import Client
 

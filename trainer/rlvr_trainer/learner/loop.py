@@ -12,6 +12,7 @@ from pathlib import Path
 from rlvr_api import ModelSpec, OptimizerSpec
 from rlvr_trainer.learner.backends.base import Diverged
 from rlvr_trainer.learner.batching import build_batch
+from rlvr_trainer.learner.broadcasting.sender import Sender
 from rlvr_trainer.learner.exchange import Exchange
 from rlvr_trainer.learner.keeper import Keeper
 from rlvr_trainer.learner.microbatches import Dealing, plan_step
@@ -39,6 +40,7 @@ class Learner:
     evaluate_every: int
     exchange: Exchange
     publisher: Publisher
+    sender: Sender
     model: ModelSpec
     keeper: Keeper
     board: Board
@@ -66,10 +68,13 @@ def train(learner: Learner, boundary: Boundary) -> None:
 
 
 def publish(learner: Learner, step: int) -> None:
-    """The policy of `step` finished steps, signed, for rollouts to load."""
+    """The policy of `step` finished steps, signed, for rollouts to load or, in a group with us, to be sent."""
     backend, publisher = learner.method.backend, learner.publisher
     signature = sign(backend, learner.model, vocabulary=publisher.vocabulary)
-    publisher.publish(step, backend.weights(), signature=signature, adapter=backend.adapter())
+    weights, adapter = backend.weights(), backend.adapter()  # collective, and over before the first rank meets others
+    learner.sender.prepare()
+    label = publisher.publish(step, weights, signature=signature, adapter=adapter)
+    learner.sender.send(label, weights, signature)
 
 
 def learn(learner: Learner, facts: StepFacts, watch: Stopwatch) -> Findings:

@@ -14,9 +14,13 @@ import torch
 from rlvr_api import RLVRJobSpec
 from rlvr_api.recipe import resolve
 from rlvr_trainer.algorithms.recipe import Recipe, build
+from rlvr_trainer.credentials import credentials_of
 from rlvr_trainer.errors import InvalidInput, TrainerError
 from rlvr_trainer.learner.backends.base import Backend
 from rlvr_trainer.learner.backends.local import open_backend, open_scorer
+from rlvr_trainer.learner.broadcasting import nccl
+from rlvr_trainer.learner.broadcasting.plan import patience_within
+from rlvr_trainer.learner.broadcasting.sender import Broadcaster, Nobody, Sender
 from rlvr_trainer.learner.exchange import Exchange
 from rlvr_trainer.learner.identity import accept, accept_own, job_digest
 from rlvr_trainer.learner.keeper import Keeper
@@ -28,6 +32,7 @@ from rlvr_trainer.learner.state import Boundary, load_boundary
 from rlvr_trainer.learner.step import Method
 from rlvr_trainer.metrics import Board
 from rlvr_trainer.models.folder import model_folder
+from rlvr_trainer.peers import peers_of
 from rlvr_trainer.storage.checkpoints import Checkpoint, Checkpoints, Manifest, open_checkpoints
 from rlvr_trainer.storage.patience import persist
 from rlvr_trainer.storage.store import check_writable
@@ -120,6 +125,7 @@ def open_learner(
         evaluate_every=spec.data.eval.every if spec.data.eval is not None else 0,
         exchange=exchange,
         publisher=_publisher(spec, surroundings, rank=method.ranks.rank),
+        sender=open_sender(spec, surroundings, method),
         model=spec.model,
         keeper=keeper,
         board=board,
@@ -132,6 +138,21 @@ def _publisher(spec: RLVRJobSpec, surroundings: Surroundings, *, rank: int) -> P
         folder=surroundings.folder / "policies",
         announcement=surroundings.attempt_folder / "policy.json",
         keep=2 + spec.training.max_staleness,
+    )
+
+
+def open_sender(spec: RLVRJobSpec, surroundings: Surroundings, method: Method) -> Sender:
+    """Who brings policies to rollouts beside their folders; InvalidInput where the job asks for what cannot be here."""
+    if spec.rollout.weight_transfer == "directory" or method.ranks.rank != 0:
+        return Nobody()
+    nccl.check(method.backend.device)
+    peers = peers_of(surroundings)
+    return Broadcaster(
+        nccl.Nccl(method.backend.device),
+        rollouts=lambda: peers().rollouts,
+        token=credentials_of(surroundings).token,
+        patience=patience_within(spec.limits.hang_timeout_seconds),
+        name=f"a{surroundings.attempt:03d}",
     )
 
 

@@ -48,6 +48,11 @@ def check_run(job: RLVRJob) -> None:
 
 
 def check_engine(job: RLVRJob) -> None:
+    if job.spec.rollout.weight_transfer == "nccl":
+        raise InvalidInput(
+            "spec.rollout.weightTransfer is nccl, which wants GPUs of their own for learner and rollouts, and "
+            "`rlvr run` shares those of one machine: set it to directory; on a cluster each pod has its own."
+        )
     if job.spec.rollout.engine == "vllm":
         check_vllm()
 

@@ -29,13 +29,22 @@ def may_reach(job: JobSeen, who: dict[str, Any], role: str, port: int, *, kit: K
     ]
     return any(
         any(matches(peer, who) for peer in rule["from"])
-        and port in [item["port"] for item in rule.get("ports", [{"port": port}])]
+        and any(is_within(item, port) for item in rule.get("ports", [{"port": port}]))
         for rule in rules
     )
 
 
+def is_within(item: dict[str, Any], port: int) -> bool:
+    first: int = item["port"]
+    last: int = item.get("endPort", first)
+    return first <= port <= last
+
+
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    return selector["matchLabels"].items() <= labels.items()
+    expressions = selector.get("matchExpressions", [])
+    return selector["matchLabels"].items() <= labels.items() and all(
+        labels.get(item["key"]) in item["values"] for item in expressions if item["operator"] == "In"
+    )
 
 
 def matches(peer: dict[str, Any], who: dict[str, Any]) -> bool:
@@ -92,6 +101,24 @@ def test_learners_talk_on_any_port_only_when_there_are_several() -> None:
     assert may_reach(many, a_peer("learner"), "learner", 29400)
     assert not may_reach(many, a_peer("rollout"), "learner", 29400)
     assert not may_reach(a_seen_job(), a_peer("learner"), "learner", 29400)
+
+
+BROADCASTS = {"rollout": {"weightTransfer": "nccl"}, "learner": {"gpusPerNode": 1}}
+
+
+def test_learner_and_rollouts_meet_for_broadcasts_only_where_the_job_asks_for_them() -> None:
+    there = {
+        (who, role, port)
+        for who in ROLES
+        for role in ROLES
+        for port in (1024, 8000, 29400, 32767, 32768, 60999, 61000)
+        if may_reach(a_vllm_job(**BROADCASTS), a_peer(who), role, port)
+    }
+
+    pairs = {(who, role) for who in ("learner", "rollout") for role in ("learner", "rollout")}
+    assert there == {(*pair, port) for pair in pairs for port in (32768, 60999)}
+    assert not any(may_reach(a_vllm_job(), a_peer(who), role, 40000) for who in ROLES for role in ROLES)
+    assert not may_reach(a_vllm_job(**BROADCASTS), a_peer("learner", job="other"), "rollout", 40000)
 
 
 def egress_of(job: JobSeen) -> Any:

@@ -206,6 +206,16 @@ def test_vllm_opens_its_weight_routes_for_the_agent() -> None:
     assert environment_of(a_pod(a_vllm_job(), "rollout"), "engine")["VLLM_SERVER_DEV_MODE"] == "1"
 
 
+def test_vllm_that_takes_broadcasts_is_told_so_and_asked_by_what_goes_through_its_workers() -> None:
+    job = a_vllm_job(rollout={"weightTransfer": "nccl"}, learner={"gpusPerNode": 1})
+
+    engine = a_container(a_pod(job, "rollout"), "engine")
+
+    assert engine["args"][-2:] == ["--weight-transfer-config", '{"backend":"nccl"}']
+    assert "127.0.0.1:8000/weight_info" in engine["livenessProbe"]["exec"]["command"][2]
+    assert "127.0.0.1:8000/health" in engine["startupProbe"]["exec"]["command"][2]
+
+
 @pytest.mark.parametrize(
     ("model", "begins"),
     [

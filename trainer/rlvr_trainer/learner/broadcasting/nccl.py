@@ -37,12 +37,7 @@ class Nccl:
         from vllm.distributed.device_communicators.pynccl_wrapper import NCCLLibrary  # noqa: PLC0415 - not everywhere
 
         self._id = bytes(NCCLLibrary().ncclGetUniqueId().internal)
-        return {
-            "nccl_unique_id_b64": base64.b64encode(self._id).decode(),
-            "packed": True,
-            "packed_buffer_size_bytes": _BUCKET_BYTES,
-            "packed_num_buffers": _NUM_BUCKETS,
-        }
+        return rendezvous_of(self._id)
 
     def join(self, world_size: int) -> None:
         from vllm.distributed.weight_transfer.nccl_common import uid_init_process_group  # noqa: PLC0415
@@ -71,7 +66,17 @@ class Nccl:
             log.warning("the group could not be left: %s", error)
 
 
-def check_nccl(device: torch.device) -> None:
+def rendezvous_of(unique_id: bytes) -> dict[str, Any]:
+    """What vLLM's `/init_weight_transfer_engine` is told beside ranks."""
+    return {
+        "nccl_unique_id_b64": base64.b64encode(unique_id).decode(),
+        "packed": True,
+        "packed_buffer_size_bytes": _BUCKET_BYTES,
+        "packed_num_buffers": _NUM_BUCKETS,
+    }
+
+
+def check(device: torch.device) -> None:
     """InvalidInput unless this learner can broadcast."""
     if device.type != "cuda":
         raise InvalidInput(

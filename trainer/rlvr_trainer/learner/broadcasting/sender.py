@@ -193,7 +193,8 @@ def on_daemon_thread(work: Callable[[], None]) -> asyncio.Future[None]:
 
     def run() -> None:
         try:
-            done.set_result(work())
+            work()
+            done.set_result(None)
         except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits
             done.set_exception(error)
 
