@@ -1,20 +1,17 @@
-"""Rollouts in a thread of their own, a coordinator's wish for a policy, and a transport that carries nothing."""
+"""Several rollouts, a coordinator's wish for a policy, and a transport that carries nothing."""
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from torch import Tensor
 
 from engine_fakes import IMPATIENT, TOKEN, Caller, Door, FakePolicies, a_door, served_policies
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -52,11 +49,10 @@ class FakeTransport:
             raise RuntimeError("aborted")
 
 
-@dataclass
+@dataclass(frozen=True)
 class World:
-    """Agents before fake engines, all of one job; they live in another thread."""
+    """Agents before fake engines, all of one job, and the folders of its policies."""
 
-    loop: asyncio.AbstractEventLoop
     callers: list[Caller]
     policies: FakePolicies
 
@@ -67,47 +63,22 @@ class World:
     def door(self, number: int) -> Door:
         return self.callers[number].door
 
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.begin(work).result(30)
+    async def want(self, label: str) -> list[int]:
+        """As the coordinator, ask every rollout to move to `label`; what each answers in the end."""
+        return [status for status, _ in await asyncio.gather(*(caller.send(label) for caller in self.callers))]
 
-    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
-    def want(self, label: str) -> Future[list[int]]:
-        """As the coordinator, ask every rollout to move to `label`; gives what each answers in the end."""
-
-        async def ask() -> list[int]:
-            return [status for status, _ in await asyncio.gather(*(caller.send(label) for caller in self.callers))]
-
-        return self.begin(ask())
-
-    def versions(self) -> list[str | None]:
-        return [self.do(caller.status())[1] for caller in self.callers]
+    async def versions(self) -> list[str | None]:
+        return [(await caller.status())[1] for caller in self.callers]
 
 
-@contextlib.contextmanager
-def a_world(folder: Path, *, number: int) -> Iterator[World]:
+@contextlib.asynccontextmanager
+async def a_world(folder: Path, *, number: int) -> AsyncIterator[World]:
     """So many rollouts, without a policy."""
-    loop, ready, over = asyncio.new_event_loop(), Future[World](), asyncio.Event()
-
-    async def live() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            policies = await stack.enter_async_context(served_policies(folder / "published"))
-            session = await stack.enter_async_context(
-                aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"})
-            )
-            doors = [
-                await stack.enter_async_context(a_door(folder / f"p{index}", patience=replace(IMPATIENT, broadcast=3)))
-                for index in range(number)
-            ]
-            ready.set_result(World(loop, [Caller(session, door, policies) for door in doors], policies))
-            await over.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(live(),))
-    thread.start()
-    try:
-        yield ready.result(30)
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join(30)
-        loop.close()
+    patience = replace(IMPATIENT, broadcast=3)
+    async with contextlib.AsyncExitStack() as stack:
+        policies = await stack.enter_async_context(served_policies(folder / "published"))
+        session = await stack.enter_async_context(aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}))
+        doors = [
+            await stack.enter_async_context(a_door(folder / f"p{index}", patience=patience)) for index in range(number)
+        ]
+        yield World([Caller(session, door, policies) for door in doors], policies)

@@ -1,6 +1,7 @@
 """The learner broadcasts what it publishes: to whom, in which order, and what is left when it goes wrong."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ QUICK = Patience(look=2.0, join=2.0, wanted=0.5, take=2.0)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path, number=2) as rollouts:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with a_world(tmp_path, number=2) as rollouts:
         for number in range(2):
             rollouts.door(number).engine.opinion = SIGNED.logprobs
         yield rollouts
@@ -29,40 +30,40 @@ def a_broadcaster(world: World, transport: FakeTransport) -> Broadcaster:
     return Broadcaster(transport, rollouts=lambda: world.urls, token=a_token, patience=QUICK, name="a0")
 
 
-def by_folder(world: World, step: int) -> str:
+async def by_folder(world: World, step: int) -> str:
     label = world.policies.publish(step, signature=SIGNED)
-    assert world.want(label).result(30) == [200, 200]
+    assert await world.want(label) == [200, 200]
     return label
 
 
-def broadcast(world: World, broadcaster: Broadcaster, step: int) -> tuple[str, list[int]]:
+async def broadcast(world: World, broadcaster: Broadcaster, step: int) -> tuple[str, list[int]]:
     """Publish as the learner does, with a coordinator that wants it at once; what it was answered by the rollouts."""
-    broadcaster.prepare()
+    await asyncio.to_thread(broadcaster.prepare)
     label = world.policies.publish(step, signature=SIGNED)
     world.policies.served.clear()
-    wanted = world.want(label)
-    broadcaster.send(label, WEIGHTS, SIGNED)
-    return label, wanted.result(30)
+    wanted = asyncio.create_task(world.want(label))
+    await asyncio.to_thread(broadcaster.send, label, WEIGHTS, SIGNED)
+    return label, await wanted
 
 
-def test_rollouts_without_a_policy_take_the_folder_and_nothing_is_sent(world: World) -> None:
+async def test_rollouts_without_a_policy_take_the_folder_and_nothing_is_sent(world: World) -> None:
     transport = FakeTransport()
 
-    label, answers = broadcast(world, a_broadcaster(world, transport), 1)
+    label, answers = await broadcast(world, a_broadcaster(world, transport), 1)
 
     assert (answers, transport.told) == ([200, 200], [])
-    assert world.versions() == [label, label]
+    assert await world.versions() == [label, label]
 
 
-def test_the_next_policy_is_broadcast_to_all_in_one_group(world: World) -> None:
+async def test_the_next_policy_is_broadcast_to_all_in_one_group(world: World) -> None:
     transport = FakeTransport()
     world.door(0).engine.world_size = 4
-    by_folder(world, 1)
+    await by_folder(world, 1)
 
-    label, answers = broadcast(world, a_broadcaster(world, transport), 2)
+    label, answers = await broadcast(world, a_broadcaster(world, transport), 2)
 
     assert answers == [200, 200]
-    assert world.versions() == [label, label]
+    assert await world.versions() == [label, label]
     assert world.policies.served == []
     assert transport.told == ["rendezvous", "join 6", "broadcast"]
     told = {number: world.door(number).engine.joined for number in range(2)}
@@ -75,104 +76,104 @@ def test_the_next_policy_is_broadcast_to_all_in_one_group(world: World) -> None:
     ]
 
 
-def test_a_group_lasts_and_is_made_anew_when_an_engine_was_replaced(world: World) -> None:
+async def test_a_group_lasts_and_is_made_anew_when_an_engine_was_replaced(world: World) -> None:
     transport = FakeTransport()
     broadcaster = a_broadcaster(world, transport)
-    by_folder(world, 1)
+    await by_folder(world, 1)
     for step in (2, 3):
-        broadcast(world, broadcaster, step)
+        await broadcast(world, broadcaster, step)
     assert transport.told == ["rendezvous", "join 3", "broadcast", "broadcast"]
 
     world.door(1).engine.version = "default"
-    world.do(world.door(1).agent._updates.look())
-    label, answers = broadcast(world, broadcaster, 4)
+    await world.door(1).agent._updates.look()
+    label, answers = await broadcast(world, broadcaster, 4)
 
     assert answers == [200, 200], "one by broadcast, the new one from the folder"
     assert transport.told[4:] == ["abandon", "rendezvous", "join 2", "broadcast"]
-    assert world.versions() == [label, label]
+    assert await world.versions() == [label, label]
 
-    broadcast(world, broadcaster, 5)
+    await broadcast(world, broadcaster, 5)
     assert transport.told[8:] == ["abandon", "rendezvous", "join 3", "broadcast"]
 
 
-def test_a_policy_that_the_coordinator_does_not_want_yet_is_not_sent_and_the_group_stays(world: World) -> None:
+async def test_a_policy_that_the_coordinator_does_not_want_yet_is_not_sent_and_the_group_stays(world: World) -> None:
     transport = FakeTransport()
     broadcaster = a_broadcaster(world, transport)
-    by_folder(world, 1)
-    broadcaster.prepare()
+    await by_folder(world, 1)
+    await asyncio.to_thread(broadcaster.prepare)
     label = world.policies.publish(2, signature=SIGNED)
 
-    broadcaster.send(label, WEIGHTS, SIGNED)
+    await asyncio.to_thread(broadcaster.send, label, WEIGHTS, SIGNED)
 
     assert transport.told == ["rendezvous", "join 3"]
-    assert broadcast(world, broadcaster, 3)[1] == [200, 200]
+    assert (await broadcast(world, broadcaster, 3))[1] == [200, 200]
     assert transport.told[2:] == ["broadcast"]
 
 
 @pytest.mark.parametrize("fault", ["transport fails", "transport hangs", "an engine refuses", "an engine hangs"])
-def test_a_broadcast_that_fails_ends_in_time_and_all_take_the_folder(world: World, fault: str) -> None:
+async def test_a_broadcast_that_fails_ends_in_time_and_all_take_the_folder(world: World, fault: str) -> None:
     transport = FakeTransport(
         failing={"broadcast"} if fault == "transport fails" else set(),
         blocking={"broadcast"} if fault == "transport hangs" else set(),
     )
-    by_folder(world, 1)
+    await by_folder(world, 1)
     if fault == "an engine refuses":
         transport.blocking = {"broadcast"}  # it waits for an engine that never comes
         world.door(1).engine.failing["/update_weights"] = 500
     if fault == "an engine hangs":
         world.door(1).engine.hanging.add("/update_weights")
 
-    label, _ = broadcast(world, a_broadcaster(world, transport), 2)
+    label, _ = await broadcast(world, a_broadcaster(world, transport), 2)
 
     assert transport.told == ["rendezvous", "join 3", "broadcast", "abandon"]
     for number in range(2):
         world.door(number).engine.hanging.clear()
         world.door(number).engine.failing.clear()
-    assert world.want(label).result(30) == [200, 200]
-    assert world.versions() == [label, label]
+    assert await world.want(label) == [200, 200]
+    assert await world.versions() == [label, label]
 
 
-def test_a_group_that_cannot_meet_costs_nothing_but_the_time(world: World) -> None:
+async def test_a_group_that_cannot_meet_costs_nothing_but_the_time(world: World) -> None:
     transport = FakeTransport(blocking={"join"})
-    by_folder(world, 1)
+    await by_folder(world, 1)
 
-    label, answers = broadcast(world, a_broadcaster(world, transport), 2)
+    label, answers = await broadcast(world, a_broadcaster(world, transport), 2)
 
     assert transport.told == ["rendezvous", "join 3", "abandon"]
-    assert (answers, world.versions()) == ([200, 200], [label, label])
+    assert (answers, await world.versions()) == ([200, 200], [label, label])
 
 
-def test_after_some_failures_in_a_row_folders_are_all_there_is(world: World) -> None:
+async def test_after_some_failures_in_a_row_folders_are_all_there_is(world: World) -> None:
     transport = FakeTransport(failing={"join"})
     broadcaster = a_broadcaster(world, transport)
-    by_folder(world, 1)
+    await by_folder(world, 1)
 
     for _ in range(MOST_FAILURES + 2):
-        broadcaster.prepare()
+        await asyncio.to_thread(broadcaster.prepare)
 
     assert transport.told.count("join 3") == MOST_FAILURES
 
 
-def test_a_broadcast_that_works_forgives_the_failures_before(world: World) -> None:
+async def test_a_broadcast_that_works_forgives_the_failures_before(world: World) -> None:
     transport = FakeTransport(failing={"join"})
     broadcaster = a_broadcaster(world, transport)
-    by_folder(world, 1)
+    await by_folder(world, 1)
     for step in range(2, 8, 2):
         transport.failing = {"join"}
-        broadcaster.prepare()
+        await asyncio.to_thread(broadcaster.prepare)
         transport.failing = set()
-        assert broadcast(world, broadcaster, step)[1] == [200, 200]
+        assert (await broadcast(world, broadcaster, step))[1] == [200, 200]
 
     assert transport.told.count("broadcast") == 3
 
 
-def test_rollouts_that_do_not_answer_are_left_out(world: World) -> None:
+async def test_rollouts_that_do_not_answer_are_left_out(world: World) -> None:
     transport = FakeTransport()
-    by_folder(world, 1)
+    await by_folder(world, 1)
     urls = ("http://127.0.0.1:1", *world.urls)
     broadcaster = Broadcaster(transport, rollouts=lambda: urls, token=a_token, patience=QUICK, name="a0")
 
-    label, _ = broadcast(world, broadcaster, 2)
+    label, _ = await broadcast(world, broadcaster, 2)
 
     assert transport.told == ["rendezvous", "join 3", "broadcast"]
-    assert world.versions() == [label, label]
+    assert await world.versions() == [label, label]
