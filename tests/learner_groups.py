@@ -44,6 +44,7 @@ class Errand:
     stage: int = 0
     """Of ZeRO; 0 is the local backend."""
     packs: bool = False
+    recomputes: bool = False
     offload: str = "none"
     dtype: str = "float32"
     preset: str = "dapo"
@@ -76,6 +77,7 @@ def spec_of(errand: Errand, *, ranks: int) -> RLVRJobSpec:
         "minibatches": 2,
         "tokenBudget": BUDGET,
         "packing": errand.packs,
+        "activationCheckpointing": errand.recomputes,
         "optimizer": {"learningRate": RATE},
         "lora": errand.lora,
     }
@@ -103,11 +105,13 @@ def run(errand: Errand, method: Method) -> None:
         norms += [update.gradient_norm for update in found.updates]
         if errand.save and step == (errand.save_after or errand.last):
             save(errand, method, ranks)
-    weights = method.backend.weights()
+    weights, adapter = method.backend.weights(), method.backend.adapter()
     if ranks.rank == 0:
         folder = Path(errand.result)
         folder.mkdir(parents=True, exist_ok=True)
         save_file(weights, folder / "weights.safetensors")
+        if adapter is not None:
+            adapter.write(folder / "adapter")
         (folder / "found.json").write_text(json.dumps({"losses": losses, "norms": norms}))
 
 
