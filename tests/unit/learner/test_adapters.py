@@ -151,6 +151,17 @@ def test_the_adapter_is_sealed_with_the_policy(tmp_path: Path, model_folder: Pat
         verify_policy(folder)
 
 
+def test_the_adapters_configuration_says_what_it_is_and_of_which_model(tmp_path: Path, model_folder: Path) -> None:
+    folder = published(trained(model_folder, 1, targetModules=["v_proj", "q_proj"]), model_folder, tmp_path)
+    config = json.loads((folder / "adapter/adapter_config.json").read_bytes())
+
+    assert (config["peft_type"], config["task_type"], config["r"], config["lora_alpha"]) == ("LORA", "CAUSAL_LM", 4, 6)
+    assert config["target_modules"] == sorted(
+        f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "v_proj")
+    )
+    assert config["base_model_name_or_path"] == str(model_folder)
+
+
 def test_the_same_training_gives_the_same_policy(tmp_path: Path, model_folder: Path) -> None:
     labels = {published(trained(model_folder, 1), model_folder, tmp_path / name).name for name in ("one", "two")}
 

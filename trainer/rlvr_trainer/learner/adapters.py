@@ -32,7 +32,7 @@ def attach(model: Any, spec: LoraSpec, *, seed: int, folder: Path, base: str) ->
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
         r=spec.rank,
-        lora_alpha=spec.alpha,
+        lora_alpha=int(spec.alpha) if spec.alpha.is_integer() else spec.alpha,  # its readers expect a whole number
         target_modules=targets(model, spec.target_modules, folder=folder),
     )
     known = fingerprint(dict(model.named_parameters()))
