@@ -52,6 +52,17 @@ def test_the_shapes_of_a_folder_are_read_from_all_its_files(tmp_path: Path) -> N
 
 
 @needs_vllm
+def test_an_adapter_in_a_folder_within_is_no_part_of_the_model(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    shapes, tensors = plugin().shapes_in(folder), dict(plugin()._tensors(folder))
+    (folder / "adapter").mkdir()
+    save_file({"base_model.model.a.lora_A.weight": torch.ones(2, 2)}, folder / "adapter" / "adapter_model.safetensors")
+
+    assert plugin().shapes_in(folder) == shapes
+    assert dict(plugin()._tensors(folder)).keys() == tensors.keys()
+
+
+@needs_vllm
 @pytest.mark.parametrize(
     ("theirs", "words"),
     [

@@ -339,14 +339,35 @@ def test_the_first_values_follow_from_the_seed_alone(model_folder: Path) -> None
     assert torch.equal(torch.get_rng_state(), state), "nothing else that is random depends on them"
 
 
+def in_bfloat16(spec: RLVRJobSpec) -> RLVRJobSpec:
+    return spec.model_copy(update={"model": spec.model.model_copy(update={"dtype": "bfloat16"})})
+
+
 def test_bfloat16_publishes_sums_that_were_rounded_once(model_folder: Path) -> None:
-    spec = a_spec(model_folder)
-    half = open_backend(
-        model_folder, spec.model_copy(update={"model": spec.model.model_copy(update={"dtype": "bfloat16"})})
-    )
+    half = open_backend(model_folder, in_bfloat16(a_spec(model_folder)))
     train(half, 1, 2)
 
     assert {weight.dtype for weight in half.weights().values()} == {torch.bfloat16}
+    assert {matrix.dtype for matrix in half._policy.trained().values()} == {torch.float32}
     for one in half._policy.published():
         whole = one.own.double() if one.added is None else one.own.double() + one.added.delta_OI().double()
         assert torch.allclose(half.weights()[one.name].double(), whole, rtol=2**-8, atol=1e-6)
+
+
+def test_frozen_weights_in_bfloat16_take_half_the_memory_and_change_no_bit(model_folder: Path) -> None:
+    spec = in_bfloat16(a_spec(model_folder))
+    half, whole = open_backend(model_folder, spec), open_backend(model_folder, a_spec(model_folder))
+    whole._dtype = torch.bfloat16  # float32 weights, rounded at every use
+    for backend in (half, whole):
+        train(backend, 1)
+    with torch.no_grad():
+        found, expected = (backend.statistics(rows()) for backend in (half, whole))
+
+    beside = {one.name for one in half._policy.published() if one.added is not None}
+    assert {one.own.dtype for one in half._policy.published() if one.name in beside} == {torch.bfloat16}
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    base = half.base()
+    assert base is not None
+    with torch.no_grad():
+        reference, alone = base.statistics(rows()), open_scorer(model_folder, spec).statistics(rows())
+    assert torch.equal(reference[0], alone[0]) and torch.equal(reference[1], alone[1])

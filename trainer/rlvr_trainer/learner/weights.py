@@ -88,6 +88,11 @@ class Adapters:
             for letter, matrix in (("A", pair.down_RI), ("B", pair.up_OR))
         }
 
+    def narrow(self, dtype: torch.dtype) -> None:
+        """Hold the weights beside the adapters as autocast computes with them anyway: nothing changes but memory."""
+        for layer in self.layers.values():
+            layer.get_base_layer().to(dtype)
+
     def files(self, matrices: Mapping[str, Tensor]) -> AdapterFiles:
         """With these values of `named`."""
         return AdapterFiles(config=self.config, matrices={f"{_PREFIX}{name}": m for name, m in matrices.items()})

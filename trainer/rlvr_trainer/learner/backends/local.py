@@ -1,7 +1,7 @@
 """One process, one device, plain torch.
 
-Weights and optimizer state are float32 whatever the job's dtype: bfloat16 is how the forward pass computes and what is
-published.  A GPU is used when there is one.
+Trained weights and optimizer state are float32 whatever the job's dtype: bfloat16 is how the forward pass computes and
+what is published.  Frozen weights beside adapters have the job's dtype.  A GPU is used when there is one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def open_scorer(folder: Path, spec: RLVRJobSpec) -> LocalScorer:
 
 def open_backend(folder: Path, spec: RLVRJobSpec) -> LocalBackend:
     """The model in `folder`, to be trained."""
-    policy = open_policy(folder, spec).to(_device())
+    policy = open_policy(folder, spec)
+    if policy.adapters is not None:
+        policy.adapters.narrow(_dtype(spec))
+    policy = policy.to(_device())
     optimizer = make_optimizer(policy.trained().values(), spec.training.optimizer)
     return LocalBackend(
         policy, optimizer, dtype=_dtype(spec), max_grad_norm=spec.training.optimizer.max_grad_norm or math.inf
