@@ -18,7 +18,17 @@ from rlvr_api import contract
 
 Fault = Callable[[Team, str], None]
 """Told the team and the name of its job; returns when what was struck may live again."""
+FURTHER: Final = 25
+"""Steps that prove that a job trains on: a status is some seconds old and may tell of steps from before."""
 _AT_ONCE: Final = ("--grace-period=0", "--force", "--wait=false")
+
+
+def strike(team: Team, name: str, fault: Fault) -> float:
+    """Let something happen to a job and see it train on; the seconds until then."""
+    step, began = team.step(name), time.monotonic()
+    fault(team, name)
+    team.wait_for_step(name, step + FURTHER)
+    return time.monotonic() - began
 
 
 def _kill_pods(role: str, team: Team, name: str) -> None:
