@@ -47,6 +47,7 @@ class Errand:
     recomputes: bool = False
     offload: str = "none"
     dtype: str = "float32"
+    rate: float = RATE
     preset: str = "dapo"
     lora: dict[str, Any] | None = None
     first: int = 1
@@ -63,6 +64,8 @@ class Trained:
 
     losses: list[float]
     norms: list[float]
+    offloads: bool
+    """Whether DeepSpeed says that the optimizer's state is in host memory."""
     weights: dict[str, Tensor]
 
 
@@ -78,7 +81,7 @@ def spec_of(errand: Errand, *, ranks: int) -> RLVRJobSpec:
         "tokenBudget": BUDGET,
         "packing": errand.packs,
         "activationCheckpointing": errand.recomputes,
-        "optimizer": {"learningRate": RATE},
+        "optimizer": {"learningRate": errand.rate},
         "lora": errand.lora,
     }
     return a_learner_job(
@@ -100,7 +103,7 @@ def run(errand: Errand, method: Method) -> None:
         batch = build_batch(random_facts(step), method.recipe)
         dealing = Dealing(minibatches=2, epochs=1, seed=0, token_budget=BUDGET, packs=errand.packs)
         plan = plan_step(batch, dealing, step=step, ranks=ranks)
-        found = take_step(batch, plan, method, learning_rate=RATE, watch=Stopwatch())
+        found = take_step(batch, plan, method, learning_rate=errand.rate, watch=Stopwatch())
         losses += [update.loss for update in found.updates]
         norms += [update.gradient_norm for update in found.updates]
         if errand.save and step == (errand.save_after or errand.last):
@@ -112,7 +115,12 @@ def run(errand: Errand, method: Method) -> None:
         save_file(weights, folder / "weights.safetensors")
         if adapter is not None:
             adapter.write(folder / "adapter")
-        (folder / "found.json").write_text(json.dumps({"losses": losses, "norms": norms}))
+        found_here = {"losses": losses, "norms": norms, "offloads": offloads(method.backend)}
+        (folder / "found.json").write_text(json.dumps(found_here))
+
+
+def offloads(backend: Any) -> bool:
+    return hasattr(backend, "_engine") and bool(backend._engine.zero_cpu_offload())
 
 
 def save(errand: Errand, method: Method, ranks: Ranks) -> None:
@@ -135,8 +143,8 @@ def train_here(errand: Errand) -> Trained:
     return found_of(errand)
 
 
-def train_group(errands: Sequence[Errand], *, ranks: int, seconds: float = 1500) -> list[Trained]:
-    """So many ranks do the errands one after the other."""
+def train_group(errands: Sequence[Errand], *, ranks: int, seconds: float = 1500, **more: str) -> list[Trained]:
+    """So many ranks do the errands one after the other; `more` is added to their environment."""
     told = json.dumps([asdict(errand) for errand in errands])
     port = str(free_port())
     processes = [
@@ -152,6 +160,7 @@ def train_group(errands: Sequence[Errand], *, ranks: int, seconds: float = 1500)
                 "LOCAL_WORLD_SIZE": str(ranks),
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
+                **more,
             },
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -4,20 +4,23 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
+from torch import Tensor
 
 from rlvr_trainer.samples import StepReport
+from rlvr_trainer.storage.policies import newest_policies
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.wire import from_json
 
 
 class Learner(subprocess.Popen[bytes]):
-    """A learner process whose words are kept in a file."""
+    """A learner process whose words are kept in a file; `by` is a module, with its options, that starts it."""
 
-    def __init__(self, place: Surroundings, **more: str) -> None:
+    def __init__(self, place: Surroundings, by: Sequence[str] = (), **more: str) -> None:
         self.log = place.job.parent / f"learner-{place.attempt}.log"
         environment = {
             "RLVR_JOB": str(place.job),
@@ -29,7 +32,7 @@ class Learner(subprocess.Popen[bytes]):
         }
         with self.log.open("wb") as words:
             super().__init__(
-                [sys.executable, "-m", "rlvr_trainer", "learner"],
+                [sys.executable, *(("-m", *by) if by else ()), "-m", "rlvr_trainer", "learner"],
                 env={**os.environ, **environment},
                 stderr=words,
                 stdout=subprocess.DEVNULL,
@@ -60,6 +63,12 @@ def report_path(place: Surroundings, step: int) -> Path:
 def reports_of(place: Surroundings) -> list[StepReport]:
     paths = sorted((place.attempt_folder / "reports").glob("*.json"))
     return [from_json(path.read_bytes(), StepReport) for path in paths]
+
+
+def published(place: Surroundings) -> dict[str, Tensor]:
+    """Weights of the newest policy."""
+    folder = place.folder / "policies"
+    return load_file(folder / newest_policies(folder)[0] / "model.safetensors")
 
 
 def ranks_of(launcher: Learner) -> dict[int, int]:

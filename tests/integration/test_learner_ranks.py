@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from learner_processes import Learner, ranks_of, report_path, reports_of, wait_for
+from learner_processes import Learner, published, ranks_of, report_path, reports_of, wait_for
 from learning import a_learner_job, a_model_folder, a_place, leave_batches
 from rlvr_api import RLVRJob, contract
 from rlvr_trainer.samples import StepReport
-from rlvr_trainer.storage.policies import newest_policies
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.wire import from_json
 
@@ -51,11 +49,6 @@ def checkpoint(folder: Path, step: int) -> Path:
 
 def losses(reports: list[StepReport]) -> list[float]:
     return [report.metrics["rlvr_learner_loss"] for report in reports]
-
-
-def published(place: Surroundings) -> dict[str, torch.Tensor]:
-    folder = place.folder / "policies"
-    return load_file(folder / newest_policies(folder)[0] / "model.safetensors")
 
 
 def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:

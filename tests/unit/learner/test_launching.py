@@ -21,6 +21,7 @@ from rlvr_trainer.learner.launching import (
     code_of,
     culprit,
     environments,
+    is_bystander,
     num_ranks,
     verdict,
 )
@@ -115,6 +116,22 @@ def test_the_verdict_sends_people_to_another_node() -> None:
     said = verdict([Ended(rank=0, code=EXIT_PEER_LOST)], [], words={0: ("Connection closed by peer",)})
 
     assert "all ranks here lost a rank of another node" in said and "Connection closed by peer" in said
+
+
+@pytest.mark.parametrize(
+    ("codes", "left", "expected"),
+    [
+        ((EXIT_PEER_LOST, EXIT_PEER_LOST), [], True),
+        ((0, EXIT_PEER_LOST), [], True),
+        ((EXIT_PEER_LOST, 1), [], False),
+        ((EXIT_PEER_LOST,), [1], False),
+        ((contract.EXIT_INTERRUPTED, 0), [], False),
+    ],
+)
+def test_a_node_is_a_bystander_when_its_ranks_lost_a_peer_and_all_of_them_could_say_so(
+    codes: tuple[int, ...], left: list[int], *, expected: bool
+) -> None:
+    assert is_bystander(endings(*codes), left) is expected
 
 
 class Process:

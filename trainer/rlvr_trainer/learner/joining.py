@@ -1,8 +1,8 @@
 """One rank of several: joined through torchrun's environment, agreeing through torch.distributed.
 
 CPU tensors travel by gloo, CUDA tensors by NCCL.  A collective that some rank does not join ends after the job's
-hangTimeoutSeconds on all others; then, and when a peer's process ends, the rank gives up with EXIT_PEER_LOST and leaves
-it to the launcher to name who was at fault.
+hangTimeoutSeconds on all others; then, and when a peer's process ends, the rank gives up with EXIT_PEER_LOST.  Who is
+gone is the launcher's to name, who does not answer is named here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import signal
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,18 +19,21 @@ from typing import Final
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from rlvr_api import RLVRJobSpec
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.learner.launching import EXIT_PEER_LOST, num_ranks
 from rlvr_trainer.learner.ranks import ALONE, Ranks
+from rlvr_trainer.learner.roll import Store, absent, naming
 
 logger = logging.getLogger(__name__)
+_TIMED_OUT: Final = "timed out"
 _LOST_WORDS: Final = (
     "connection closed by peer",
     "connection reset",
     "broken pipe",
-    "timed out",
+    _TIMED_OUT,
     "nccl",
     "connect failure",
 )
@@ -44,12 +48,17 @@ def joined(spec: RLVRJobSpec, environment: Mapping[str, str]) -> Iterator[Ranks]
         return
     _check_size(spec, environment)
     faulthandler.register(signal.SIGUSR1, all_threads=False)
+    ranks, seconds = None, spec.limits.hang_timeout_seconds
     try:
-        yield _join(environment, timeout=timedelta(seconds=spec.limits.hang_timeout_seconds))
+        ranks = _join(environment, timeout=timedelta(seconds=seconds))
+        yield ranks
     except RuntimeError as error:
         if not is_lost_peer(error):
             raise
         logger.exception("another rank is gone or does not answer")
+        if ranks is not None and _TIMED_OUT in str(error).lower():
+            silent = ranks.silent()
+            logger.error("no answer for %d s (limits.hangTimeoutSeconds) from %s", seconds, silent)  # noqa: TRY400 - not again
         raise SystemExit(EXIT_PEER_LOST) from error
     dist.destroy_process_group()
 
@@ -62,11 +71,14 @@ def is_lost_peer(error: BaseException) -> bool:
 class Joined:
     """One process among those of the default process group."""
 
-    def __init__(self, *, node_rank: int, node_size: int) -> None:
+    def __init__(self, store: Store, *, node_rank: int, node_size: int) -> None:
+        self._store = store
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
         self.node_rank = node_rank
         self.node_size = node_size
+        self._hosts = [""] * self.size
+        dist.all_gather_object(self._hosts, socket.gethostname())
 
     def add(self, values: Tensor) -> Tensor:
         total = values.clone()
@@ -85,6 +97,10 @@ class Joined:
     def meet(self) -> None:
         self.add(torch.zeros(1))
 
+    def silent(self) -> str:
+        """Who has not given up too by now, and where; for ranks whose collective timed out."""
+        return naming(absent(self._store, rank=self.rank, size=self.size), self._hosts)
+
 
 def _join(environment: Mapping[str, str], *, timeout: timedelta) -> Joined:
     node_rank = int(environment["LOCAL_RANK"])
@@ -92,8 +108,9 @@ def _join(environment: Mapping[str, str], *, timeout: timedelta) -> Joined:
     if torch.cuda.is_available():
         torch.cuda.set_device(node_rank)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=timeout)
-    return Joined(node_rank=node_rank, node_size=int(environment["LOCAL_WORLD_SIZE"]))
+    store, rank, size = next(rendezvous("env://", timeout=timeout))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    return Joined(store, node_rank=node_rank, node_size=int(environment["LOCAL_WORLD_SIZE"]))
 
 
 def _check_size(spec: RLVRJobSpec, environment: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 A rank that fails ends the group within seconds.  The launcher says which rank failed first, on which node, and repeats
 its last words; its exit code becomes the group's, so that 64, 65 and 75 mean the same for one rank and for many.  Ranks
 that only noticed that another was gone (EXIT_PEER_LOST) are no culprits.  What other nodes do is not seen here: a pod
-that ends takes its attempt with it.
+that ends takes its attempt with it, and a node without a culprit ends last, because who ends first is blamed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _QUIET_CODES: Final = frozenset({contract.EXIT_DONE, contract.EXIT_INTERRUPTED})
 _GRACE_SECONDS: Final = 5.0
 """From the first failure to the end of all others: long enough to say why."""
 _STACK_SECONDS: Final = 1.0
+_COURTESY_SECONDS: Final = _GRACE_SECONDS + _STACK_SECONDS + 2.0
+"""So long a node without a culprit lets the others end first."""
 _POLL_SECONDS: Final = 0.05
 _WORDS: Final = 40
 """Last lines of a rank that are repeated when it is the culprit."""
@@ -100,6 +102,11 @@ def code_of(endings: Sequence[Ended]) -> int:
     return 1 if EXIT_PEER_LOST in codes else max(codes)
 
 
+def is_bystander(endings: Sequence[Ended], left: Sequence[int]) -> bool:
+    """Whether a rank of another node is at fault."""
+    return culprit(endings) is None and not left and EXIT_PEER_LOST in {one.code for one in endings}
+
+
 def launch(told: Mapping[int, Mapping[str, str]], *, save_seconds: float) -> int:
     """Run the ranks to their end; returns the group's exit code."""
     ranks = {rank: _Rank(rank, environment) for rank, environment in told.items()}
@@ -108,6 +115,8 @@ def launch(told: Mapping[int, Mapping[str, str]], *, save_seconds: float) -> int
     code = code_of(endings)
     if code not in _QUIET_CODES:
         sys.stderr.write(verdict(endings, left, words={rank: one.last_words() for rank, one in ranks.items()}))
+    if is_bystander(endings, left):
+        time.sleep(_COURTESY_SECONDS)
     return code
 
 
