@@ -1,6 +1,6 @@
 """What transformers, and the learner, say about tokens that somebody sampled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,18 @@ def reference_logprobs(
     logprobs = torch.log_softmax(model(tokens).logits[0] / temperature, -1)
     predicted = logprobs[len(prompt) - 1 : -1].gather(1, tokens[0, len(prompt) :, None]).squeeze(1)
     return predicted.numpy()
+
+
+def expect_each_range_to_be_its_versions(choice: Any, prompt: Sequence[int], models: Mapping[str, Any]) -> None:
+    """A completion of vLLM says which policy made which of its tokens: each must be what that policy's model says."""
+    spans = choice["weight_versions"]
+    assert [span["start"] for span in spans] == [0, *(span["end"] for span in spans)][:-1]
+    assert spans[-1]["end"] == len(choice["token_ids"])
+    logprobs = np.array([entry["logprob"] for entry in choice["logprobs"]["content"]])
+    for span in spans:
+        expected = reference_logprobs(models[span["version"]], prompt, choice["token_ids"])
+        part = slice(span["start"], span["end"])
+        np.testing.assert_allclose(logprobs[part], expected[part], atol=1e-4, rtol=0)
 
 
 @torch.no_grad()

@@ -50,7 +50,7 @@ def a_vllm(folder: Path, *, max_concurrent: int = 64, **changes: Any) -> Iterato
         pytest.skip("vLLM is missing: make setup-vllm")
     policies = [write_servable(folder / f"p{seed}", seed=seed, **changes) for seed in (0, 1)]
     job = a_job_dict(model={"path": str(policies[0])}, rollout={"engine": "vllm", "maxConcurrent": max_concurrent})
-    with _alone(), running("vllm", job, folder / "role") as role:
+    with alone(), running("vllm", job, folder / "role") as role:
         await_answer(role, seconds=START_SECONDS)
         try:
             yield Served(role, (policies[0], policies[1]))
@@ -60,7 +60,8 @@ def a_vllm(folder: Path, *, max_concurrent: int = 64, **changes: Any) -> Iterato
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
+    """No other vLLM of any test process runs while the block does."""
     with (Path(tempfile.gettempdir()) / "rlvr-tests-vllm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -55,7 +55,7 @@ async def test_rollouts_without_a_policy_take_the_folder_and_nothing_is_sent(wor
     assert await world.versions() == [label, label]
 
 
-async def test_the_next_policy_is_broadcast_to_all_in_one_group(world: World) -> None:
+async def test_the_next_policy_is_broadcast_to_all_in_one_circle(world: World) -> None:
     transport = FakeTransport()
     world.door(0).engine.world_size = 4
     await by_folder(world, 1)
@@ -76,7 +76,7 @@ async def test_the_next_policy_is_broadcast_to_all_in_one_group(world: World) ->
     ]
 
 
-async def test_a_group_lasts_and_is_made_anew_when_an_engine_was_replaced(world: World) -> None:
+async def test_a_circle_lasts_and_is_made_anew_when_an_engine_was_replaced(world: World) -> None:
     transport = FakeTransport()
     broadcaster = a_broadcaster(world, transport)
     await by_folder(world, 1)
@@ -96,7 +96,7 @@ async def test_a_group_lasts_and_is_made_anew_when_an_engine_was_replaced(world:
     assert transport.told[8:] == ["abandon", "rendezvous", "join 3", "broadcast"]
 
 
-async def test_a_policy_that_the_coordinator_does_not_want_yet_is_not_sent_and_the_group_stays(world: World) -> None:
+async def test_a_policy_that_the_coordinator_does_not_want_yet_is_not_sent_and_the_circle_stays(world: World) -> None:
     transport = FakeTransport()
     broadcaster = a_broadcaster(world, transport)
     await by_folder(world, 1)
@@ -133,7 +133,7 @@ async def test_a_broadcast_that_fails_ends_in_time_and_all_take_the_folder(world
     assert await world.versions() == [label, label]
 
 
-async def test_a_group_that_cannot_meet_costs_nothing_but_the_time(world: World) -> None:
+async def test_a_circle_that_cannot_meet_costs_nothing_but_the_time(world: World) -> None:
     transport = FakeTransport(blocking={"join"})
     await by_folder(world, 1)
 

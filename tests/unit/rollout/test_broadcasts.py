@@ -28,20 +28,20 @@ async def seen(caller: Caller, *, query: str = "") -> dict[str, Any]:
         return found
 
 
-async def join(caller: Caller, *, group: str = "g1") -> int:
-    body = to_json({"group": group, "initInfo": INIT, "seconds": 5.0})
+async def join(caller: Caller, *, circle: str = "g1") -> int:
+    body = to_json({"circle": circle, "initInfo": INIT, "seconds": 5.0})
     async with caller.session.post(f"{caller.door.url}/broadcast/join", data=body) as reply:
         return reply.status
 
 
-async def take(caller: Caller, label: str, *, group: str = "g1", signature: Any = None) -> tuple[int, str]:
-    body = {"label": label, "group": group, "updateInfo": UPDATE, "signature": signature, "seconds": 0.3}
+async def take(caller: Caller, label: str, *, circle: str = "g1", signature: Any = None) -> tuple[int, str]:
+    body = {"label": label, "circle": circle, "updateInfo": UPDATE, "signature": signature, "seconds": 0.3}
     async with caller.session.post(f"{caller.door.url}/broadcast/take", data=to_json(body)) as reply:
         return reply.status, await reply.text()
 
 
 async def a_member(caller: Caller) -> None:
-    """An engine that took policy 4 from its folder and was brought into group g1."""
+    """An engine that took policy 4 from its folder and was brought into circle g1."""
     await caller.send(caller.policies.publish(4))
     assert await join(caller) == 200
     caller.door.engine.told.clear()
@@ -64,11 +64,11 @@ async def test_an_engine_joins_once_it_has_a_policy_and_leaves_what_it_was_in_be
 
     await a_member(caller)
 
-    assert (await seen(caller))["group"] == "g1"
+    assert (await seen(caller))["circle"] == "g1"
     assert caller.door.engine.joined == [INIT]
-    assert await join(caller, group="g2") == 200
+    assert await join(caller, circle="g2") == 200
     assert caller.door.engine.told == ["/shutdown_weight_transfer_engine"]
-    assert (await seen(caller))["group"] == "g2"
+    assert (await seen(caller))["circle"] == "g2"
 
 
 async def test_the_size_of_an_engine_is_asked_of_it(caller: Caller) -> None:
@@ -94,14 +94,14 @@ async def test_a_policy_that_is_wanted_and_broadcast_comes_without_its_folder(ca
     assert "rlvr_rollout_probe_difference_nats 0.0" in caller.door.board.render().decode()
 
 
-async def test_a_policy_that_nobody_broadcasts_comes_from_its_folder_and_the_group_is_left(caller: Caller) -> None:
+async def test_a_policy_that_nobody_broadcasts_comes_from_its_folder_and_the_circle_is_left(caller: Caller) -> None:
     await a_member(caller)
     label = caller.policies.publish(5)
 
     assert (await caller.send(label))[0] == 200
 
     assert caller.door.engine.told == BY_FOLDER
-    assert (await seen(caller))["group"] is None
+    assert (await seen(caller))["circle"] is None
 
 
 async def test_a_broadcast_that_the_coordinator_did_not_ask_for_changes_nothing(caller: Caller) -> None:
@@ -113,12 +113,12 @@ async def test_a_broadcast_that_the_coordinator_did_not_ask_for_changes_nothing(
     assert caller.door.engine.told == []
 
 
-async def test_a_broadcast_to_another_group_is_refused_and_the_folder_taken(caller: Caller) -> None:
+async def test_a_broadcast_to_another_circle_is_refused_and_the_folder_taken(caller: Caller) -> None:
     await a_member(caller)
     label = caller.policies.publish(5)
     sending = await sent_and_wanted(caller, label)
 
-    assert (await take(caller, label, group="g2"))[0] == 503
+    assert (await take(caller, label, circle="g2"))[0] == 503
 
     assert (await sending)[0] == 200
     assert caller.door.engine.told == BY_FOLDER
@@ -146,7 +146,7 @@ async def test_a_broadcast_that_fails_leaves_the_engine_dirty_and_the_folder_cur
     assert (await sending)[0] in {400, 503}
     assert engine.told[-4:] == CLOSED
     assert await caller.status() == ("dirty", None)
-    assert (await seen(caller))["group"] is None
+    assert (await seen(caller))["circle"] is None
 
     engine.told.clear()
     assert (await caller.send(label))[0] == 200
@@ -172,18 +172,18 @@ async def test_weights_that_a_broadcast_spoiled_are_mistrusted_but_the_engine_ma
     assert caller.door.agent.given_up.done(), "the folder was its last chance"
 
 
-async def test_an_engine_that_was_replaced_is_in_no_group(caller: Caller) -> None:
+async def test_an_engine_that_was_replaced_is_in_no_circle(caller: Caller) -> None:
     await a_member(caller)
 
     caller.door.engine.version = "default"
 
     async def has_left() -> bool:
-        return (await seen(caller))["group"] is None
+        return (await seen(caller))["circle"] is None
 
     await eventually(has_left)
     assert (await caller.send(caller.policies.publish(5)))[0] == 200
     assert caller.door.engine.told == BY_FOLDER
-    assert (await seen(caller))["group"] is None
+    assert (await seen(caller))["circle"] is None
 
 
 async def test_without_a_token_nobody_joins_or_takes(caller: Caller) -> None:

@@ -68,7 +68,7 @@ def train(learner: Learner, boundary: Boundary) -> None:
 
 
 def publish(learner: Learner, step: int) -> None:
-    """The policy of `step` finished steps, signed, for rollouts to load or, in a group with us, to be sent."""
+    """The policy of `step` finished steps, signed, for rollouts to load, or to receive if they can."""
     backend, publisher = learner.method.backend, learner.publisher
     signature = sign(backend, learner.model, vocabulary=publisher.vocabulary)
     weights, adapter = backend.weights(), backend.adapter()  # collective, and over before the first rank meets others

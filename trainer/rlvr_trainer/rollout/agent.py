@@ -146,7 +146,7 @@ class Agent:
     async def broadcast(self, request: web.Request) -> web.Response:
         """What a learner that wants to broadcast asks; `size` only when it says so, for that asks the engine."""
         standing = self._updates.standing
-        told = {"version": standing.version, "state": standing.state, "group": standing.group}
+        told = {"version": standing.version, "state": standing.state, "circle": standing.circle}
         told |= {"wanted": self._updates.meeting.wanted}
         sized = {"worldSize": await self._updates.world_size()} if "size" in request.query else {}
         return web.json_response(told | sized)

@@ -1,7 +1,7 @@
 """Where a policy that the coordinator wants meets the learner that broadcasts it.
 
 The coordinator decides when a replica moves; a broadcast is only another way for the weights to get there.  So an
-engine in a group waits a while with the policy it is to have, still generating, for the learner to say "now"; without
+engine in a circle waits a while with the policy it is to have, still generating, for the learner to say "now"; without
 a word from the learner it takes the folder as ever.
 """
 
@@ -19,18 +19,18 @@ from rlvr_trainer.storage.signatures import Signature
 class Joining(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Body of POST /broadcast/join."""
 
-    group: str
+    circle: str
     init_info: dict[str, Any]
     """For vLLM's `/init_weight_transfer_engine`."""
     seconds: float
-    """Until the group is given up."""
+    """Until the circle is given up."""
 
 
 class Broadcast(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Body of POST /broadcast/take: the learner sends these weights to its group now."""
+    """Body of POST /broadcast/take: the learner sends these weights to its circle now."""
 
     label: str
-    group: str
+    circle: str
     update_info: dict[str, Any]
     """For vLLM's `/update_weights`."""
     signature: Signature | None

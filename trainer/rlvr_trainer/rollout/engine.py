@@ -92,7 +92,7 @@ class EngineControl:
         return int(_field(await self._once("GET", "/get_world_size", None, seconds=self.patience.look), "world_size"))
 
     async def join(self, init_info: Mapping[str, Any], *, seconds: float) -> None:
-        """Bring every worker into a group with the learner; returns when all of the group are in it."""
+        """Bring every worker into a circle with the learner; returns when all of the circle are in it."""
         try:  # what it was in before, vLLM would only forget
             await self._once("POST", "/shutdown_weight_transfer_engine", None, seconds=self.patience.label)
         except TrainerError as error:

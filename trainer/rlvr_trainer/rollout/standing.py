@@ -38,11 +38,11 @@ class Standing:
     is_updating: bool = False
     is_dirty: bool = False
     joined: str | None = None
-    """Name of the group of broadcasts that the engine was brought into last."""
+    """Name of the circle of broadcasts that the engine was brought into last."""
 
     @property
-    def group(self) -> str | None:
-        """The group that it can receive in; an engine of unknown version may be another one than joined."""
+    def circle(self) -> str | None:
+        """The circle that it can receive in; an engine of unknown version may be another one than joined."""
         return self.joined if self.version is not None else None
 
     @property

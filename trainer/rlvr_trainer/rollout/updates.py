@@ -2,7 +2,7 @@
 
     fetch -> pause(keep) -> new weights, named -> probe asked -> resume -> name and probe answered -> answer again
 
-Weights come from the policy's folder or, where the engine is in a group with the learner, by a broadcast; after a
+Weights come from the policy's folder or, where the engine is in a circle with the learner, by a broadcast; after a
 broadcast that fails the folder is still there.  One update at a time; the next waits.  Whatever fails, the engine is
 resumed; once weights may have changed, everything in flight is cut off rather than answered under a label nobody can
 vouch for.  Answers that are finished before name and probe have agreed wait for them.  An engine whose
@@ -111,14 +111,14 @@ class Updates:
                 self.standing = replace(self.standing, is_updating=False)
 
     async def join(self, joining: Joining) -> None:
-        """Bring the engine into a group with the learner; Unavailable while its policy is unknown."""
+        """Bring the engine into a circle with the learner; Unavailable while its policy is unknown."""
         async with self._turn:
             await self._look()
             if self.standing.version is None:
                 raise Unavailable(f"the engine is {self.standing.state}: it takes a policy from its folder first.")
             self.standing = replace(self.standing, joined=None)
             await self._engine.join(joining.init_info, seconds=joining.seconds)
-            self.standing = replace(self.standing, joined=joining.group)
+            self.standing = replace(self.standing, joined=joining.circle)
 
     async def world_size(self) -> int:
         """Processes of the engine that would join."""
@@ -144,7 +144,7 @@ class Updates:
             self._answers.cut_off()
 
     async def _update(self, label: str, url: str) -> Update:
-        if self.standing.group is not None and (broadcast := await self._broadcast_of(label)) is not None:
+        if self.standing.circle is not None and (broadcast := await self._broadcast_of(label)) is not None:
             return await self._receive(broadcast)
         began = time.monotonic()
         if self.standing.version is None:  # a new engine, perhaps another one than before
@@ -159,17 +159,17 @@ class Updates:
         return update
 
     async def _broadcast_of(self, label: str) -> Broadcast | None:
-        """The learner's call; without one the group is left, for its learner has given it up or is gone."""
+        """The learner's call; without one the circle is left, for its learner has given it up or is gone."""
         broadcast = await self.meeting.wait(label, seconds=self._engine.patience.broadcast)
-        if broadcast is None or broadcast.group != self.standing.group:
-            log.info("no broadcast of policy %s came for group %s", label, self.standing.group)
+        if broadcast is None or broadcast.circle != self.standing.circle:
+            log.info("no broadcast of policy %s came for circle %s", label, self.standing.circle)
             self.standing = replace(self.standing, joined=None)
-            self.meeting.settle(Unavailable("the group is another one."))
+            self.meeting.settle(Unavailable("the circle is another one."))
             return None
         return broadcast
 
     async def _receive(self, broadcast: Broadcast) -> Update:
-        """Take the weights as the learner sends them; after a failure the engine is dirty and in no group."""
+        """Take the weights as the learner sends them; after a failure the engine is dirty and in no circle."""
         label = broadcast.label
         put = partial(self._engine.receive, broadcast.update_info, label=label, seconds=broadcast.seconds)
         try:

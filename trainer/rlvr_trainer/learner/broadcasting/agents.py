@@ -12,7 +12,7 @@ import msgspec
 from torch import Tensor
 
 from rlvr_trainer.errors import TrainerError
-from rlvr_trainer.learner.broadcasting.plan import Group, Patience, Replica
+from rlvr_trainer.learner.broadcasting.plan import Circle, Patience, Replica
 from rlvr_trainer.storage.signatures import Signature
 from rlvr_trainer.transport import Client
 
@@ -25,7 +25,7 @@ class Standing(msgspec.Struct, rename="camel"):
 
     state: str
     version: str | None = None
-    group: str | None = None
+    circle: str | None = None
     wanted: str | None = None
     world_size: int = 0
 
@@ -35,7 +35,7 @@ class Call:
     """A policy that is broadcast."""
 
     label: str
-    group: Group
+    circle: Circle
     weights: Mapping[str, Tensor]
     signature: Signature
 
@@ -44,7 +44,7 @@ class Call:
         weights = self.weights
         return {
             "label": self.label,
-            "group": self.group.name,
+            "circle": self.circle.name,
             "updateInfo": {
                 "names": list(weights),
                 "dtype_names": [str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()],
@@ -55,15 +55,15 @@ class Call:
         }
 
 
-def joinings(group: Group, rendezvous: Mapping[str, Any], *, seconds: float) -> dict[str, dict[str, Any]]:
+def joinings(circle: Circle, rendezvous: Mapping[str, Any], *, seconds: float) -> dict[str, dict[str, Any]]:
     """The body for POST /broadcast/join by member."""
     return {
         member.url: {
-            "group": group.name,
-            "initInfo": {**rendezvous, "rank_offset": member.rank_offset, "world_size": group.world_size},
+            "circle": circle.name,
+            "initInfo": {**rendezvous, "rank_offset": member.rank_offset, "world_size": circle.world_size},
             "seconds": seconds,
         }
-        for member in group.members
+        for member in circle.members
     }
 
 
@@ -77,7 +77,7 @@ async def replicas_at(client: Client, urls: Iterable[str], *, seconds: float) ->
             log.info("%s takes no broadcast: %s", url, error)
             return None
         is_ready = standing.state == "ready" and standing.version is not None
-        return Replica(url=url, is_ready=is_ready, group=standing.group, world_size=standing.world_size)
+        return Replica(url=url, is_ready=is_ready, circle=standing.circle, world_size=standing.world_size)
 
     return [replica for replica in await asyncio.gather(*map(look, urls)) if replica is not None]
 

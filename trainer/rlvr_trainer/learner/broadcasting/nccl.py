@@ -1,6 +1,6 @@
 """Weights over NCCL, by vLLM's own trainer-side parts; the one module of the trainer that knows vLLM.
 
-The group is found by a NCCL id that travels over the agents' authenticated routes: no store listens, nothing is
+The circle is found by a NCCL id that travels over the agents' authenticated routes: no store listens, nothing is
 unpickled.  Tensors are sent in buckets of at least a gigabyte, as vLLM's workers expect them.  The data path needs
 GPUs on both sides and has not run yet: only what is around it is under test.
 """
@@ -25,7 +25,7 @@ _NUM_BUCKETS: Final = 2
 
 
 class Nccl:
-    """Rank 0 of one group at a time, on the learner's device."""
+    """Rank 0 of one circle at a time, on the learner's device."""
 
     def __init__(self, device: torch.device) -> None:
         # NCCL wants to know which; `cuda` is the one of this process.
@@ -42,7 +42,12 @@ class Nccl:
     def join(self, world_size: int) -> None:
         from vllm.distributed.weight_transfer.nccl_common import uid_init_process_group  # noqa: PLC0415
 
-        self._communicator = uid_init_process_group(self._id, 0, world_size, self._device)
+        mine = self._id
+        communicator = uid_init_process_group(mine, 0, world_size, self._device)
+        if mine != self._id:  # found too late: it was given up, and perhaps there is another by now
+            communicator.destroy()
+            return
+        self._communicator = communicator
 
     def broadcast(self, weights: Mapping[str, Tensor]) -> None:
         from vllm.distributed.weight_transfer.packed_tensor import packed_nccl_broadcast_producer  # noqa: PLC0415
@@ -58,12 +63,12 @@ class Nccl:
             )
 
     def abandon(self) -> None:
-        communicator, self._communicator = self._communicator, None
+        communicator, self._communicator, self._id = self._communicator, None, b""
         try:
             if communicator is not None:
                 communicator.destroy()  # aborts, on a thread of its own, and waits 5 s at most
         except Exception as error:  # noqa: BLE001 - there is nothing left to lose in it
-            log.warning("the group could not be left: %s", error)
+            log.warning("the circle could not be left: %s", error)
 
 
 def rendezvous_of(unique_id: bytes) -> dict[str, Any]:

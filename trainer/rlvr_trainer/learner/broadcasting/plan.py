@@ -1,7 +1,7 @@
 """Who takes part in a broadcast, and at which rank.  Pure.
 
 The learner is rank 0.  Replica i has the ranks from 1 + the sizes of all before it; the world is 1 + the sizes of all.
-A replica that is not ready with a known policy takes folders until it is; a group is made anew when a member has
+A replica that is not ready with a known policy takes folders until it is; a circle is made anew when a member has
 joined, left, or lost what it had joined.
 """
 
@@ -22,7 +22,7 @@ class Replica:
     url: str
     is_ready: bool
     """Whether it serves a policy that is known."""
-    group: str | None
+    circle: str | None
     """That it can receive in."""
     world_size: int
     """Processes that hold a part of its weights."""
@@ -30,7 +30,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A replica in a group; its processes count on from its offset."""
+    """A replica in a circle; its processes count on from its offset."""
 
     url: str
     rank_offset: int
@@ -38,7 +38,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Circle:
     """The learner and whoever it broadcasts to."""
 
     name: str
@@ -49,13 +49,13 @@ class Group:
         return 1 + sum(member.world_size for member in self.members)
 
 
-def group_for(replicas: Iterable[Replica], *, known: Group | None, name: str) -> Group | None:
-    """Whom the next policy is broadcast to: `known` when it still fits, else a group called `name`; None for nobody."""
+def circle_for(replicas: Iterable[Replica], *, known: Circle | None, name: str) -> Circle | None:
+    """Who receives the next policy: `known` while it fits, else a circle called `name`; None when nobody can."""
     able = sorted((replica for replica in replicas if replica.is_ready), key=lambda replica: replica.url)
     members = _members(able)
-    if known is not None and known.members == members and all(replica.group == known.name for replica in able):
+    if known is not None and known.members == members and all(replica.circle == known.name for replica in able):
         return known
-    return Group(name=name, members=members) if members else None
+    return Circle(name=name, members=members) if members else None
 
 
 def _members(replicas: Iterable[Replica]) -> tuple[Member, ...]:

@@ -1,6 +1,6 @@
 """The learner's side of broadcasts: who takes part is asked of the agents, then one policy after the other is sent.
 
-    prepare   before a policy is published: find the replicas, meet them in a group if theirs is not the same
+    prepare   before a policy is published: find the replicas, meet them in a circle if theirs is not the same
     send      after it is published: wait until the coordinator wants it everywhere, then broadcast
 
 What may block for ever (NCCL) runs on a daemon thread, HTTP and its deadlines on this one, and whichever fails first
@@ -24,7 +24,7 @@ from torch import Tensor
 from rlvr_trainer.credentials import TokenSource
 from rlvr_trainer.errors import Unavailable
 from rlvr_trainer.learner.broadcasting.agents import Call, is_wanted, joinings, replicas_at
-from rlvr_trainer.learner.broadcasting.plan import MOST_FAILURES, Group, Patience, group_for
+from rlvr_trainer.learner.broadcasting.plan import MOST_FAILURES, Circle, Patience, circle_for
 from rlvr_trainer.storage.signatures import Signature
 from rlvr_trainer.transport import Client, open_client
 
@@ -35,11 +35,11 @@ class Transport(Protocol):
     """How weights travel; every call but the first may block for ever."""
 
     def rendezvous(self) -> dict[str, Any]:
-        """What a new group's members need to find this rank, beside their own."""
+        """What a new circle's members need to find this rank, beside their own."""
         ...
 
     def join(self, world_size: int) -> None:
-        """Be rank 0 of the group of the newest rendezvous; returns when all ranks are there."""
+        """Be rank 0 of the circle of the newest rendezvous; returns when all ranks are there."""
         ...
 
     def broadcast(self, weights: Mapping[str, Tensor]) -> None:
@@ -47,7 +47,7 @@ class Transport(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Leave the group; what is stuck in it should end.  Never raises or blocks for long."""
+        """Leave the circle; what is stuck in it should end.  Never raises or blocks for long."""
         ...
 
 
@@ -90,10 +90,10 @@ class Broadcaster:
         self._token = token
         self._patience = patience
         self._name = name
-        self._group: Group | None = None
+        self._circle: Circle | None = None
         self._has_met = False
-        """Whether the transport may hold a group, or a half of one."""
-        self._num_groups = 0
+        """Whether the transport may hold a circle, or a half of one."""
+        self._num_circles = 0
         self._num_failures = 0
 
     def prepare(self) -> None:
@@ -101,16 +101,16 @@ class Broadcaster:
             self._attempt("meeting rollouts", self._prepare)
 
     def send(self, label: str, weights: Mapping[str, Tensor], signature: Signature) -> None:
-        if self._group is None:
+        if self._circle is None:
             return
-        began, num_members = time.monotonic(), len(self._group.members)
-        call = Call(label=label, group=self._group, weights=weights, signature=signature)
+        began, num_members = time.monotonic(), len(self._circle.members)
+        call = Call(label=label, circle=self._circle, weights=weights, signature=signature)
         if self._attempt(f"broadcasting policy {label}", partial(self._send, call)):
             self._num_failures = 0
             log.info("policy %s broadcast to %d rollouts in %.2f s", label, num_members, time.monotonic() - began)
 
     def _attempt(self, what: str, work: Callable[[Client], Coroutine[None, None, bool]]) -> bool:
-        """Whether it was done; a failure gives the group up."""
+        """Whether it was done; a failure gives the circle up."""
         try:
             return asyncio.run(_with_client(self._token, work))
         except Exception as error:  # noqa: BLE001 - NCCL, CUDA and vLLM raise what they like, and there is a folder
@@ -123,28 +123,28 @@ class Broadcaster:
     def _leave(self) -> None:
         if self._has_met:
             self._transport.abandon()
-        self._group, self._has_met = None, False
+        self._circle, self._has_met = None, False
 
     async def _prepare(self, client: Client) -> bool:
-        """Be in a group with all who can be."""
+        """Be in a circle with all who can be."""
         replicas = await replicas_at(client, self._rollouts(), seconds=self._patience.look)
-        wanted = group_for(replicas, known=self._group, name=f"{self._name}-{self._num_groups}")
-        if wanted == self._group:
+        wanted = circle_for(replicas, known=self._circle, name=f"{self._name}-{self._num_circles}")
+        if wanted == self._circle:
             return True
         self._leave()
         if wanted is not None:
-            self._num_groups, self._has_met = self._num_groups + 1, True
+            self._num_circles, self._has_met = self._num_circles + 1, True
             await self._meet(client, wanted)
-            log.info("%d rollouts are in group %s of %d ranks", len(wanted.members), wanted.name, wanted.world_size)
-        self._group = wanted
+            log.info("%d rollouts are in circle %s of %d ranks", len(wanted.members), wanted.name, wanted.world_size)
+        self._circle = wanted
         return True
 
-    async def _meet(self, client: Client, group: Group) -> None:
+    async def _meet(self, client: Client, circle: Circle) -> None:
         seconds = self._patience.join
-        bodies = joinings(group, self._transport.rendezvous(), seconds=seconds)
+        bodies = joinings(circle, self._transport.rendezvous(), seconds=seconds)
         await first_to_fail(
             (
-                on_daemon_thread(partial(self._transport.join, group.world_size)),
+                on_daemon_thread(partial(self._transport.join, circle.world_size)),
                 *(client.once("POST", f"{url}/broadcast/join", body, timeout=seconds) for url, body in bodies.items()),
             ),
             seconds=seconds,
@@ -152,7 +152,7 @@ class Broadcaster:
 
     async def _send(self, call: Call, client: Client) -> bool:
         """False when the coordinator does not want the policy everywhere by now; then nothing has happened."""
-        urls, seconds = [member.url for member in call.group.members], self._patience.take
+        urls, seconds = [member.url for member in call.circle.members], self._patience.take
         if not await is_wanted(client, urls, call.label, patience=self._patience):
             log.info("policy %s is not wanted by all rollouts now: they take its folder", call.label)
             return False
