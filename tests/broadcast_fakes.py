@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from torch import Tensor
 
-from engine_fakes import IMPATIENT, TOKEN, Caller, Door, FakePolicies, a_door, served_policies
+from engine_fakes import PATIENT, TOKEN, Caller, Door, FakePolicies, a_door, served_policies
 
 
 @dataclass
@@ -74,11 +74,10 @@ class World:
 @contextlib.asynccontextmanager
 async def a_world(folder: Path, *, number: int) -> AsyncIterator[World]:
     """So many rollouts, without a policy."""
-    patience = replace(IMPATIENT, broadcast=3)
     async with contextlib.AsyncExitStack() as stack:
         policies = await stack.enter_async_context(served_policies(folder / "published"))
         session = await stack.enter_async_context(aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}))
         doors = [
-            await stack.enter_async_context(a_door(folder / f"p{index}", patience=patience)) for index in range(number)
+            await stack.enter_async_context(a_door(folder / f"p{index}", patience=PATIENT)) for index in range(number)
         ]
         yield World([Caller(session, door, policies) for door in doors], policies)

@@ -27,7 +27,9 @@ def a_token() -> str:
 
 
 CHECK = shared(a_token)
-IMPATIENT = Patience(between_looks=0.1, look=0.3, pause=0.3, load=0.3, label=0.3, resume=0.3, probe=0.3, broadcast=0.6)
+IMPATIENT = Patience(between_looks=0.1, look=0.3, pause=0.3, load=0.3, label=0.3, resume=0.3, probe=0.3)
+PATIENT = Patience(between_looks=0.1, look=5, pause=5, load=5, label=5, resume=5, probe=5, broadcast=3)
+"""For tests in which nothing hangs but what they say."""
 
 _CONTROL = (
     *("/pause", "/collective_rpc", "/update_weight_version", "/resume", "/abort_requests"),

@@ -1,11 +1,13 @@
 """Weights that the learner broadcasts: they come when the coordinator wants them, and a folder stands behind each."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine_fakes import Caller, eventually, truth
+from engine_fakes import PATIENT, Caller, Door, a_door, eventually, truth
 from rlvr_trainer.storage.signatures import Signature
 from rlvr_trainer.wire import to_json
 
@@ -20,6 +22,12 @@ BY_BROADCAST = [
 ]
 BY_FOLDER = ["/pause?mode=keep&clear_cache=true", "/collective_rpc", "/update_weight_version", "/resume"]
 SIGNED = Signature(token_ids=(5, 6, 7, 8), logprobs=(-1.0, -2.0, -3.0), tolerance=1e-4)
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with a_door(tmp_path / "policies", patience=PATIENT) as opened:
+        yield opened
 
 
 async def seen(caller: Caller, *, query: str = "") -> dict[str, Any]:
@@ -111,6 +119,18 @@ async def test_a_broadcast_that_the_coordinator_did_not_ask_for_changes_nothing(
 
     assert (status, "is not waited for here" in words) == (400, True)
     assert caller.door.engine.told == []
+
+
+async def test_a_broadcast_of_another_policy_than_the_one_waited_for_is_refused(caller: Caller) -> None:
+    await a_member(caller)
+    label, other = caller.policies.publish(5), caller.policies.publish(6)
+    sending = await sent_and_wanted(caller, label)
+
+    assert (await take(caller, other))[0] == 400
+    assert (await take(caller, label))[0] == 200
+
+    assert (await sending)[0] == 200
+    assert await caller.status() == ("ready", label)
 
 
 async def test_a_broadcast_to_another_circle_is_refused_and_the_folder_taken(caller: Caller) -> None:

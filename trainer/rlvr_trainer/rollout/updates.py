@@ -175,7 +175,6 @@ class Updates:
         try:
             update = await self._install(label, put, broadcast.signature)
         except BaseException as error:
-            self.standing = replace(self.standing, joined=None)
             self.meeting.settle(error)
             if isinstance(error, Mistrust):  # the folder has not been tried
                 raise TrainerError(f"{error} It came by broadcast; its folder is tried next.") from error
