@@ -2,26 +2,25 @@
 
 import math
 import random
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from rlvr_api import AlgorithmSpec, OptimizerSpec, RLVRJob
 from rlvr_api.recipe import resolve
 from rlvr_trainer.algorithms.recipe import Recipe, build
+from rlvr_trainer.learner.backends.base import Backend
 from rlvr_trainer.learner.backends.local import LocalBackend, make_optimizer
+from rlvr_trainer.learner.batching import build_batch
 from rlvr_trainer.learner.exchange import write_renamed
-from rlvr_trainer.learner.microbatches import Dealing
+from rlvr_trainer.learner.microbatches import Dealing, plan_step
 from rlvr_trainer.learner.models import load_policy
-from rlvr_trainer.learner.ranks import Ranks
+from rlvr_trainer.learner.step import Findings, Method, take_step
+from rlvr_trainer.learner.stopwatch import Stopwatch
 from rlvr_trainer.samples import (
     Completion,
     CoordinatorState,
@@ -40,12 +39,11 @@ from rlvr_trainer.samples import (
 from rlvr_trainer.surroundings import Surroundings
 from rlvr_trainer.wire import pack
 
-T = TypeVar("T")
 VOCABULARY = 19
 SCORES = {Outcome.CORRECT: 1.0, Outcome.WRONG: 0.0, Outcome.MALFORMED: 0.0, Outcome.TRUNCATED: 0.0}
 
 
-def a_model_folder(folder: Path, *, tied: bool = False, seed: int = 0) -> Path:
+def a_model_folder(folder: Path, *, tied: bool = False, seed: int = 0, **more: Any) -> Path:
     """A random two-layer Qwen2 with a tokenizer file that nobody reads."""
     torch.manual_seed(seed)
     shape = Qwen2Config(
@@ -59,6 +57,7 @@ def a_model_folder(folder: Path, *, tied: bool = False, seed: int = 0) -> Path:
         tie_word_embeddings=tied,
         initializer_range=0.4,
         dtype="float32",
+        **more,
     )
     Qwen2ForCausalLM(shape).save_pretrained(folder)
     (folder / "tokenizer.json").write_text("{}")
@@ -187,53 +186,15 @@ def leave_batches(place: Surroundings, steps: Iterable[int]) -> None:
         write_renamed(place.attempt_folder / "batches" / f"{step:06d}.facts", pack(random_facts(step)))
 
 
-@dataclass(frozen=True, eq=False)
-class ThreadRank:
-    """One of several ranks that are threads of this process; all of them share a slot each and two meetings a call."""
-
-    rank: int
-    together: threading.Barrier
-    slots: list[Any]
-
-    @property
-    def size(self) -> int:
-        return len(self.slots)
-
-    @property
-    def node_rank(self) -> int:
-        return self.rank
-
-    @property
-    def node_size(self) -> int:
-        return self.size
-
-    def _all(self, mine: T) -> list[T]:
-        self.slots[self.rank] = mine
-        self.together.wait()
-        everyone = list(self.slots)
-        self.together.wait()
-        return everyone
-
-    def add(self, values: Tensor) -> Tensor:
-        return torch.stack(self._all(values)).sum(0)
-
-    def tell(self, words: bytes) -> bytes:
-        return self._all(words)[0]
-
-    def meet(self) -> None:
-        self._all(None)
+def take(method: Method, facts: StepFacts, dealing: Dealing | None = None, *, rate: float) -> Findings:
+    """One step on the facts."""
+    batch = build_batch(facts, method.recipe)
+    plan = plan_step(batch, dealing or a_dealing(), step=facts.step, ranks=method.ranks)
+    return take_step(batch, plan, method, learning_rate=rate, watch=Stopwatch())
 
 
-def on_ranks(num_ranks: int, work: Callable[[Ranks], T]) -> list[T]:
-    """What `work` returns on each rank, all at once in threads."""
-    together, slots = threading.Barrier(num_ranks, timeout=60), [None] * num_ranks
-
-    def run(rank: int) -> T:
-        try:
-            return work(ThreadRank(rank, together, slots))
-        except BaseException:
-            together.abort()
-            raise
-
-    with ThreadPoolExecutor(num_ranks) as threads:
-        return [done.result() for done in [threads.submit(run, rank) for rank in range(num_ranks)]]
+def train(backend: Backend, *steps: int) -> None:
+    """Steps of DAPO on random facts."""
+    method = Method(backend=backend, recipe=a_recipe(preset="dapo"), reference=None)
+    for step in steps:
+        take(method, random_facts(step), rate=0.01)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+import thread_ranks
 from rlvr_api.algorithm import AlgorithmSpec
 from rlvr_api.recipe import resolve
 from rlvr_trainer.algorithms.objective import Loss, Tokens, Totals
@@ -93,18 +92,6 @@ def gradient(loss: Loss, tokens: Tokens) -> Tensor:
 
 def on_ranks(places: Sequence[Tensor], work: Callable[[int, Share], Result]) -> list[Result]:
     """`work(rank, share)` for every rank at once, each with its rows; sums are made as an all-reduce makes them."""
-    meeting, given = threading.Barrier(len(places)), [torch.zeros(0)] * len(places)
-
-    def adder(rank: int) -> Callable[[Tensor], Tensor]:
-        def add(counts: Tensor) -> Tensor:
-            given[rank] = counts
-            meeting.wait(timeout=30)
-            total = torch.stack(given).sum(0)
-            meeting.wait(timeout=30)
-            return total
-
-        return add
-
-    with ThreadPoolExecutor(len(places)) as pool:
-        shares = [Share(rows_B=rows_B, add=adder(rank)) for rank, rows_B in enumerate(places)]
-        return list(pool.map(work, range(len(places)), shares))
+    return thread_ranks.on_ranks(
+        len(places), lambda ranks: work(ranks.rank, Share(rows_B=places[ranks.rank], add=ranks.add))
+    )

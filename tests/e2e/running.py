@@ -1,4 +1,7 @@
-"""Start `rlvr run` as a user does, look at its processes, kill them, and read what it left behind."""
+"""Start `rlvr run` as a user does, look at its processes, kill them, and read what it left behind.
+
+The scripts beside this file that do so at length end with one line of JSON, which `summary_of` reads.
+"""
 
 import os
 import signal
@@ -16,8 +19,23 @@ import msgspec
 from rlvr_trainer.samples import CoordinatorState, Fate, Ledger, StepReport
 from rlvr_trainer.wire import from_json
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "arithmetic-cpu.yaml"
+TESTS = Path(__file__).parents[1]
+EXAMPLE = TESTS.parent / "examples" / "arithmetic-cpu.yaml"
 RLVR = Path(sys.executable).with_name("rlvr")
+
+
+def summary_of(script: str, *options: str) -> dict[str, Any]:
+    """The last line of a script in this folder, which must end well."""
+    done = subprocess.run(
+        [sys.executable, TESTS / "e2e" / script, *options],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found: dict[str, Any] = msgspec.json.decode(done.stdout.splitlines()[-1])
+    return found
 
 
 def start(

@@ -12,18 +12,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from learning import VOCABULARY, a_dealing, a_learner_job, a_model_folder, a_recipe, random_facts
+from learning import VOCABULARY, a_learner_job, a_model_folder, a_recipe, random_facts, train
 from rlvr_api import RLVRJobSpec
 from rlvr_trainer.errors import CorruptArtifact, InvalidInput
-from rlvr_trainer.learner.backends.base import Backend
 from rlvr_trainer.learner.backends.local import LocalBackend, open_backend, open_scorer
 from rlvr_trainer.learner.batching import build_batch
-from rlvr_trainer.learner.microbatches import MicroBatch, cut, plan_step
+from rlvr_trainer.learner.microbatches import MicroBatch, cut
 from rlvr_trainer.learner.models import load_policy, open_policy
 from rlvr_trainer.learner.opening import open_method
 from rlvr_trainer.learner.publish import Publisher
-from rlvr_trainer.learner.step import Method, take_step
-from rlvr_trainer.learner.stopwatch import Stopwatch
+from rlvr_trainer.learner.step import Method
 from rlvr_trainer.storage.policies import verify_policy
 
 RANK, ALPHA = 4, 6.0
@@ -38,15 +36,6 @@ def a_spec(folder: Path, *, preset: str = "dapo", training: dict[str, Any] | Non
         folder, "file:///nowhere", algorithm={"preset": preset}, training=sizes | {"lora": chosen} | (training or {})
     )
     return job.spec
-
-
-def train(backend: Backend, *steps: int) -> None:
-    recipe = a_recipe(preset="dapo")
-    for step in steps:
-        batch = build_batch(random_facts(step), recipe)
-        plan = plan_step(batch, a_dealing(), step=step)
-        method = Method(backend=backend, recipe=recipe, reference=None)
-        take_step(batch, plan, method, learning_rate=0.01, watch=Stopwatch())
 
 
 def trained(folder: Path, *steps: int, **lora: Any) -> LocalBackend:

@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 
-from learning import a_backend, a_dealing, a_recipe, random_facts
-from rlvr_trainer.learner.batching import build_batch
+from learning import a_backend, a_dealing, a_recipe, random_facts, take
 from rlvr_trainer.learner.findings import metrics_of
-from rlvr_trainer.learner.microbatches import Dealing, plan_step
-from rlvr_trainer.learner.step import Findings, Method, take_step
-from rlvr_trainer.learner.stopwatch import Stopwatch
+from rlvr_trainer.learner.microbatches import Dealing
+from rlvr_trainer.learner.step import Findings, Method
 
 TIGHT = {"clipHighEntropy": 0.002, "clipLowEntropy": 0.001}
 FACTS = random_facts(1)
@@ -21,10 +19,9 @@ def found_in(
     folder: Path, dealing: Dealing, *, has_reference: bool = False, **spec: Any
 ) -> tuple[dict[str, float], Findings]:
     recipe = a_recipe(**spec)
-    batch = build_batch(FACTS, recipe)
     reference = a_backend(folder) if has_reference else None
     method = Method(backend=a_backend(folder, sgd=True), recipe=recipe, reference=reference)
-    findings = take_step(batch, plan_step(batch, dealing, step=1), method, learning_rate=0.05, watch=Stopwatch())
+    findings = take(method, FACTS, dealing, rate=0.05)
     metrics = metrics_of(FACTS, findings, recipe, learning_rate=0.05)
     return {key.removeprefix("rlvr_learner_"): value for key, value in metrics.items()}, findings
 

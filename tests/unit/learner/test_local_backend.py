@@ -4,28 +4,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from learning import a_backend, a_dealing, a_model_folder, a_recipe, random_facts
+from learning import a_backend, a_model_folder, a_recipe, random_facts, train
 from rlvr_api import OptimizerSpec
 from rlvr_trainer.errors import CorruptArtifact
 from rlvr_trainer.learner.backends.base import Diverged
 from rlvr_trainer.learner.backends.local import LocalBackend, make_optimizer
 from rlvr_trainer.learner.batching import build_batch
-from rlvr_trainer.learner.microbatches import cut, plan_step
+from rlvr_trainer.learner.microbatches import cut
 from rlvr_trainer.learner.models import load_policy
-from rlvr_trainer.learner.step import Method, take_step
-from rlvr_trainer.learner.stopwatch import Stopwatch
-
-
-def train(backend: LocalBackend, step: int) -> None:
-    recipe = a_recipe(preset="dapo")
-    batch = build_batch(random_facts(step), recipe)
-    take_step(
-        batch,
-        plan_step(batch, a_dealing(), step=step),
-        Method(backend=backend, recipe=recipe, reference=None),
-        learning_rate=0.01,
-        watch=Stopwatch(),
-    )
 
 
 def test_vectors_do_not_decay(model_folder: Path) -> None:

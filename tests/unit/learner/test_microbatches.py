@@ -3,9 +3,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning import a_dealing, on_ranks
+from learning import a_dealing
 from rlvr_trainer.learner.batching import Batch
 from rlvr_trainer.learner.microbatches import cut, deal, hand_out, pack_passes, plan_passes, split_groups
+from thread_ranks import on_ranks
 
 
 def a_batch() -> Batch:

@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from learning import a_backend, a_completion, a_dealing, a_recipe, a_scored_group, random_facts
-from rlvr_trainer.learner.batching import build_batch
-from rlvr_trainer.learner.microbatches import plan_step
+from learning import a_backend, a_completion, a_dealing, a_recipe, a_scored_group, random_facts, take
 from rlvr_trainer.learner.microscope import Magnified, magnify, telling
-from rlvr_trainer.learner.step import Method, Stage, take_step
-from rlvr_trainer.learner.stopwatch import Stopwatch
+from rlvr_trainer.learner.step import Method, Stage
 from rlvr_trainer.samples import Outcome
 from rlvr_trainer.wire import to_json
 
@@ -20,12 +17,9 @@ FACTS = random_facts(1, num_groups=3, group_size=6)
 
 
 def seen_after(folder: Path, *, has_reference: bool, **spec: Any) -> tuple[Magnified, Stage]:
-    recipe = a_recipe(**spec)
-    batch = build_batch(FACTS, recipe)
     reference = a_backend(folder) if has_reference else None
-    method = Method(backend=a_backend(folder, sgd=True), recipe=recipe, reference=reference)
-    plan = plan_step(batch, a_dealing(epochs=2, token_budget=60), step=1)
-    findings = take_step(batch, plan, method, learning_rate=0.05, watch=Stopwatch())
+    method = Method(backend=a_backend(folder, sgd=True), recipe=a_recipe(**spec), reference=reference)
+    findings = take(method, FACTS, a_dealing(epochs=2, token_budget=60), rate=0.05)
     return magnify(FACTS, findings.stage), findings.stage
 
 

@@ -7,15 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import MambaConfig, MambaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import MambaConfig, MambaForCausalLM
 
-from learning import VOCABULARY, a_backend, a_dealing, a_recipe, random_facts
+from learning import VOCABULARY, a_backend, a_dealing, a_model_folder, a_recipe, random_facts, take
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.learner.batching import build_batch
-from rlvr_trainer.learner.microbatches import cut, plan_step
+from rlvr_trainer.learner.microbatches import cut
 from rlvr_trainer.learner.models import Policy, load_policy
-from rlvr_trainer.learner.step import Method, take_step
-from rlvr_trainer.learner.stopwatch import Stopwatch
+from rlvr_trainer.learner.step import Method
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +83,10 @@ def test_pads_have_no_places_in_a_packed_pass(model_folder: Path) -> None:
 def test_a_packed_step_is_the_padded_one(model_folder: Path, preset: str) -> None:
     ends = []
     for packs in (False, True):
-        backend, recipe = a_backend(model_folder, sgd=True, packs=packs), a_recipe(preset=preset)
-        batch = build_batch(random_facts(2), recipe)
-        plan = plan_step(batch, a_dealing(minibatches=2, token_budget=50, packs=packs), step=2)
-        method = Method(backend=backend, recipe=recipe, reference=None)
-        found = take_step(batch, plan, method, learning_rate=0.02, watch=Stopwatch())
+        backend = a_backend(model_folder, sgd=True, packs=packs)
+        dealing = a_dealing(minibatches=2, token_budget=50, packs=packs)
+        method = Method(backend=backend, recipe=a_recipe(preset=preset), reference=None)
+        found = take(method, random_facts(2), dealing, rate=0.02)
         ends.append((found.updates, backend.weights()))
 
     (padded_updates, padded_weights), (packed_updates, packed_weights) = ends
@@ -105,24 +103,7 @@ def test_an_idle_pass_can_be_packed(model_folder: Path) -> None:
 
 
 def a_windowed_folder(folder: Path, *, window: int) -> Path:
-    torch.manual_seed(0)
-    shape = Qwen2Config(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        initializer_range=0.4,
-        use_sliding_window=True,
-        sliding_window=window,
-        max_window_layers=0,
-        dtype="float32",
-    )
-    Qwen2ForCausalLM(shape).save_pretrained(folder)
-    (folder / "tokenizer.json").write_text("{}")
-    return folder
+    return a_model_folder(folder, use_sliding_window=True, sliding_window=window, max_window_layers=0)
 
 
 def test_a_sliding_window_ends_where_it_does_in_a_padded_row(tmp_path: Path) -> None:

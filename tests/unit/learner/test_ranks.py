@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from learning import a_backend, a_dealing, a_recipe, on_ranks, random_facts
+from learning import a_backend, a_dealing, a_recipe, random_facts, take
 from rlvr_trainer.algorithms.ranking import Share
 from rlvr_trainer.algorithms.recipe import Recipe
 from rlvr_trainer.learner.backends.local import LocalBackend
 from rlvr_trainer.learner.batching import build_batch
 from rlvr_trainer.learner.microbatches import hand_out, plan_step
 from rlvr_trainer.learner.ranks import ALONE, Ranks
-from rlvr_trainer.learner.step import Findings, Method, prepare, take_step
-from rlvr_trainer.learner.stopwatch import Stopwatch
+from rlvr_trainer.learner.step import Findings, Method, prepare
 from rlvr_trainer.learner.tally import Counts
+from thread_ranks import on_ranks
 
 RECIPES: dict[str, dict[str, Any]] = {
     "80/20": {"preset": "highEntropy20"},
@@ -95,14 +95,12 @@ def test_equal_entropies_everywhere_are_decided_by_the_row_alone(name: str) -> N
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_gradients_of_all_ranks_add_up_to_that_of_one(model_folder: Path, name: str) -> None:
     recipe = a_recipe(max_tokens=24, **RECIPES[name])
-    batch, dealing = build_batch(FACTS, recipe), a_dealing(token_budget=A_FEW_ROWS)
     start, reference = a_backend(model_folder).weights(), a_backend(model_folder)
     backends = [a_backend(model_folder, sgd=True) for _ in range(5)]
 
     def moved_by(ranks: Ranks, backend: LocalBackend) -> tuple[Findings, dict[str, Tensor]]:
         method = Method(backend=backend, recipe=recipe, reference=reference, ranks=ranks)
-        plan = plan_step(batch, dealing, step=1, ranks=ranks)
-        found = take_step(batch, plan, method, learning_rate=0.1, watch=Stopwatch())
+        found = take(method, FACTS, a_dealing(token_budget=A_FEW_ROWS), rate=0.1)
         return found, {weight: tensor - start[weight] for weight, tensor in backend.weights().items()}
 
     parts = on_ranks(4, lambda ranks: moved_by(ranks, backends[ranks.rank]))

@@ -7,22 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from learning import a_backend, a_dealing, a_recipe, random_facts
+from learning import a_backend, a_dealing, a_recipe, random_facts, take
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.learner.backends.local import LocalBackend
 from rlvr_trainer.learner.batching import build_batch
-from rlvr_trainer.learner.microbatches import cut, plan_step
+from rlvr_trainer.learner.microbatches import cut
 from rlvr_trainer.learner.models import _enable_recomputing, load_policy
-from rlvr_trainer.learner.step import Findings, Method, take_step
-from rlvr_trainer.learner.stopwatch import Stopwatch
+from rlvr_trainer.learner.step import Findings, Method
 
 
 def a_step(backend: LocalBackend) -> Findings:
-    recipe = a_recipe(preset="highEntropy20")
-    batch = build_batch(random_facts(3), recipe)
-    plan = plan_step(batch, a_dealing(minibatches=2, token_budget=60), step=3)
-    method = Method(backend=backend, recipe=recipe, reference=None)
-    return take_step(batch, plan, method, learning_rate=0.02, watch=Stopwatch())
+    method = Method(backend=backend, recipe=a_recipe(preset="highEntropy20"), reference=None)
+    return take(method, random_facts(3), a_dealing(minibatches=2, token_budget=60), rate=0.02)
 
 
 @pytest.mark.parametrize("packs", [False, True])

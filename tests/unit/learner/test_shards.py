@@ -10,14 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from learning import a_backend, a_dealing, a_recipe, random_facts
+from learning import a_backend, train
 from rlvr_trainer.errors import CorruptArtifact
 from rlvr_trainer.learner.backends.local import LocalBackend, LocalFiles, stored_in
-from rlvr_trainer.learner.batching import build_batch
-from rlvr_trainer.learner.microbatches import plan_step
 from rlvr_trainer.learner.shards import KINDS, MOMENTS, WEIGHT, Piece, Shards, check_fit, write_shard
-from rlvr_trainer.learner.step import Method, take_step
-from rlvr_trainer.learner.stopwatch import Stopwatch
 
 Cuts = Sequence[int]
 
@@ -108,12 +104,7 @@ def test_shards_of_another_model_are_refused_by_the_first_weight_that_differs(
 
 def trained(model_folder: Path, steps: Sequence[int], backend: LocalBackend | None = None) -> LocalBackend:
     backend = backend or a_backend(model_folder)
-    recipe = a_recipe(preset="dapo")
-    for step in steps:
-        batch = build_batch(random_facts(step), recipe)
-        plan = plan_step(batch, a_dealing(), step=step)
-        method = Method(backend=backend, recipe=recipe, reference=None)
-        take_step(batch, plan, method, learning_rate=0.01, watch=Stopwatch())
+    train(backend, *steps)
     return backend
 
 

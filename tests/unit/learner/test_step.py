@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from learning import a_backend, a_dealing, a_recipe, random_facts
+from learning import a_backend, a_dealing, a_recipe, random_facts, take
 from rlvr_trainer.algorithms.recipe import Recipe
 from rlvr_trainer.learner.backends.base import Diverged
 from rlvr_trainer.learner.backends.local import LocalBackend
@@ -27,9 +27,7 @@ RATE = 0.02
 def step_on(
     backend: LocalBackend, facts: StepFacts, recipe: Recipe, dealing: Dealing, *, reference: LocalBackend | None = None
 ) -> Findings:
-    batch = build_batch(facts, recipe)
-    method = Method(backend=backend, recipe=recipe, reference=reference)
-    return take_step(batch, plan_step(batch, dealing, step=facts.step), method, learning_rate=RATE, watch=Stopwatch())
+    return take(Method(backend=backend, recipe=recipe, reference=reference), facts, dealing, rate=RATE)
 
 
 def after_step(folder: Path, facts: StepFacts, recipe: Recipe, dealing: Dealing, **options: Any) -> dict[str, Tensor]:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from learning import a_completion, a_recipe, a_scored_group, facts_of, on_ranks
+from learning import a_completion, a_recipe, a_scored_group, facts_of
 from rlvr_trainer.algorithms.objective import TokenFacts
 from rlvr_trainer.learner.batching import build_batch
 from rlvr_trainer.learner.microbatches import cut
 from rlvr_trainer.learner.ranks import ALONE, Ranks
 from rlvr_trainer.learner.tally import Counts, Sums, Trace, tally
 from rlvr_trainer.samples import Outcome
+from thread_ranks import on_ranks
 
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]], dtype=torch.bool)
 HIGH = torch.tensor([[1, 1, 0], [0, 1, 1]], dtype=torch.bool)
