@@ -59,6 +59,16 @@ CROSS_FIELD = [
         "spec.data.eval.temperature",
         "not used beside forking",
     ),
+    Refused(
+        {"spec.rollout.weightTransfer": "nccl", "spec.learner.gpusPerNode": 1},
+        "spec.rollout.weightTransfer",
+        "set weightTransfer to directory, or engine to vllm",
+    ),
+    Refused(
+        {"spec.rollout.engine": "vllm", "spec.rollout.weightTransfer": "nccl"},
+        "spec.rollout.weightTransfer",
+        "set gpusPerNode to at least 1, or weightTransfer to directory",
+    ),
     Refused({"spec.learner.nodes": 2}, "spec.learner.backend", "one process, too few for nodes x gpusPerNode"),
     Refused({"spec.algorithm.trustRegion.dualClip": 0.5}, "spec.algorithm.trustRegion.dualClip", "must be above 1"),
     Refused({"spec.scheduling.gang": "kueue"}, "spec.scheduling.queueName", "set queueName to a LocalQueue"),
