@@ -1,15 +1,22 @@
-"""Who sends, where a job asks for broadcasts, and who is told that it cannot."""
+"""Who sends, where a job asks for broadcasts, who is told that it cannot, and when a policy is sent."""
 
-from dataclasses import replace
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from builders import a_job
 from rlvr_trainer.errors import InvalidInput
 from rlvr_trainer.learner.broadcasting.sender import Nobody
-from rlvr_trainer.learner.opening import open_method, open_sender
+from rlvr_trainer.learner.loop import publish
+from rlvr_trainer.learner.opening import open_learner, open_method, open_sender
+from rlvr_trainer.metrics import Board
+from rlvr_trainer.storage.signatures import Signature, read_signature
 from rlvr_trainer.surroundings import Surroundings
 
 BROADCAST = {"engine": "vllm", "weightTransfer": "nccl", "sampling": {"maxTokens": 64}}
@@ -43,3 +50,34 @@ def test_only_the_first_rank_sends(tmp_path: Path) -> None:
     second: Any = SecondRank()
 
     assert isinstance(open_sender(job.spec, a_place(tmp_path), replace(open_method(job.spec), ranks=second)), Nobody)
+
+
+@dataclass
+class Recorder:
+    """A sender that looks at what is announced when it is called."""
+
+    announcement: Path
+    seen: list[Any] = field(default_factory=list)
+
+    def prepare(self) -> None:
+        self.seen.append(self.announcement.exists())
+
+    def send(self, label: str, weights: Mapping[str, torch.Tensor], signature: Signature) -> None:
+        announced = json.loads(self.announcement.read_bytes())["label"]
+        self.seen.append((announced == label, dict(weights), signature))
+
+
+def test_rollouts_are_met_before_a_policy_is_announced_and_sent_to_after(tmp_path: Path) -> None:
+    job, place, nobody = a_job(), a_place(tmp_path), cast("Any", None)
+    recorder = Recorder(place.attempt_folder / "policy.json")
+    learner = open_learner(job.spec, place, open_method(job.spec), exchange=nobody, keeper=nobody, board=Board())
+
+    publish(replace(learner, sender=recorder), 0)
+
+    was_announced, (is_announced, weights, signature) = recorder.seen
+    assert (was_announced, is_announced) == (False, True)
+    (folder,) = (path.parent for path in (tmp_path / "policies").glob("*/READY"))
+    published = load_file(folder / "model.safetensors")
+    assert weights.keys() == published.keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in published.items())
+    assert signature == read_signature(folder)
