@@ -55,6 +55,7 @@ class World:
 
     callers: list[Caller]
     policies: FakePolicies
+    lives: list[contextlib.AsyncExitStack]
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -62,6 +63,10 @@ class World:
 
     def door(self, number: int) -> Door:
         return self.callers[number].door
+
+    async def end(self, number: int) -> None:
+        """Rollout `number` is no more."""
+        await self.lives[number].aclose()
 
     async def want(self, label: str) -> list[int]:
         """As the coordinator, ask every rollout to move to `label`; what each answers in the end."""
@@ -77,7 +82,9 @@ async def a_world(folder: Path, *, number: int) -> AsyncIterator[World]:
     async with contextlib.AsyncExitStack() as stack:
         policies = await stack.enter_async_context(served_policies(folder / "published"))
         session = await stack.enter_async_context(aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}))
+        lives = [await stack.enter_async_context(contextlib.AsyncExitStack()) for _ in range(number)]
         doors = [
-            await stack.enter_async_context(a_door(folder / f"p{index}", patience=PATIENT)) for index in range(number)
+            await life.enter_async_context(a_door(folder / f"p{index}", patience=PATIENT))
+            for index, life in enumerate(lives)
         ]
-        yield World([Caller(session, door, policies) for door in doors], policies)
+        yield World([Caller(session, door, policies) for door in doors], policies, lives)

@@ -97,7 +97,7 @@ async def test_a_circle_lasts_and_is_made_anew_when_an_engine_was_replaced(world
     assert transport.told[8:] == ["abandon", "rendezvous", "join 3", "broadcast"]
 
 
-async def test_a_policy_that_the_coordinator_does_not_want_yet_is_not_sent_and_the_circle_stays(world: World) -> None:
+async def test_a_policy_that_the_coordinator_wants_too_late_is_not_sent_nor_waited_for(world: World) -> None:
     transport = FakeTransport()
     broadcaster = a_broadcaster(world, transport)
     await by_folder(world, 1)
@@ -106,9 +106,26 @@ async def test_a_policy_that_the_coordinator_does_not_want_yet_is_not_sent_and_t
 
     await asyncio.to_thread(broadcaster.send, label, WEIGHTS, SIGNED)
 
+    async with asyncio.timeout(2.5):  # rollouts wait 3 s for a learner that says nothing
+        assert await world.want(label) == [200, 200]
     assert transport.told == ["rendezvous", "join 3"]
     assert (await broadcast(world, broadcaster, 3))[1] == [200, 200]
-    assert transport.told[2:] == ["broadcast"]
+    assert transport.told[2:] == ["broadcast"], "in the same circle"
+
+
+async def test_the_others_do_not_wait_for_a_broadcast_when_one_is_gone(world: World) -> None:
+    transport = FakeTransport()
+    broadcaster = a_broadcaster(world, transport)
+    await by_folder(world, 1)
+    await asyncio.to_thread(broadcaster.prepare)
+    await world.end(1)
+    label = world.policies.publish(2, signature=SIGNED)
+
+    await asyncio.to_thread(broadcaster.send, label, WEIGHTS, SIGNED)
+
+    async with asyncio.timeout(2.5):
+        assert (await world.callers[0].send(label))[0] == 200
+    assert transport.told == ["rendezvous", "join 3", "abandon"]
 
 
 @pytest.mark.parametrize("fault", ["transport fails", "transport hangs", "an engine refuses", "an engine hangs"])

@@ -112,6 +112,23 @@ async def test_a_policy_that_nobody_broadcasts_comes_from_its_folder_and_the_cir
     assert (await seen(caller))["circle"] is None
 
 
+@pytest.mark.parametrize("when", ["before", "while it waits"])
+async def test_a_policy_that_the_learner_skips_is_not_waited_for_and_the_circle_stays(
+    caller: Caller, when: str
+) -> None:
+    await a_member(caller)
+    label = caller.policies.publish(5)
+    sending = await sent_and_wanted(caller, label) if when == "while it waits" else None
+
+    async with asyncio.timeout(2.5):  # it would wait for 3 s
+        async with caller.session.post(f"{caller.door.url}/broadcast/skip", json={"label": label}) as reply:
+            assert reply.status == 200
+        assert (await (sending or caller.send(label)))[0] == 200
+
+    assert caller.door.engine.told == BY_FOLDER
+    assert (await seen(caller))["circle"] == "g1"
+
+
 async def test_a_broadcast_that_the_coordinator_did_not_ask_for_changes_nothing(caller: Caller) -> None:
     await a_member(caller)
 
@@ -207,7 +224,7 @@ async def test_an_engine_that_was_replaced_is_in_no_circle(caller: Caller) -> No
 
 
 async def test_without_a_token_nobody_joins_or_takes(caller: Caller) -> None:
-    for path in ("/broadcast/join", "/broadcast/take"):
+    for path in ("/broadcast/join", "/broadcast/take", "/broadcast/skip"):
         async with caller.session.post(caller.door.url + path, headers={"Authorization": "Bearer wrong"}) as reply:
             assert reply.status == 401
     assert await truth(not caller.door.engine.joined)

@@ -22,7 +22,7 @@ from rlvr_api import RLVRJob, contract
 from rlvr_trainer.credentials import TokenCheck, TokenSource, credentials_of
 from rlvr_trainer.errors import InvalidInput, Unavailable
 from rlvr_trainer.metrics import Board
-from rlvr_trainer.rollout.broadcasts import Broadcast, Joining
+from rlvr_trainer.rollout.broadcasts import Broadcast, Joining, Skipped
 from rlvr_trainer.rollout.engine import EngineControl, Patience
 from rlvr_trainer.rollout.fetch import remove_partial
 from rlvr_trainer.rollout.updates import Updates
@@ -120,6 +120,7 @@ def agent_app(agent: Agent, board: Board, *, check: TokenCheck) -> web.Applicati
     app.router.add_get("/broadcast", agent.broadcast)
     app.router.add_post("/broadcast/join", agent.join)
     app.router.add_post("/broadcast/take", agent.take)
+    app.router.add_post("/broadcast/skip", agent.skip)
     return app
 
 
@@ -157,6 +158,10 @@ class Agent:
 
     async def take(self, request: web.Request) -> web.Response:
         await self._updates.meeting.take(from_json(await request.read(), Broadcast))
+        return web.json_response({})
+
+    async def skip(self, request: web.Request) -> web.Response:
+        self._updates.meeting.skip(from_json(await request.read(), Skipped).label)
         return web.json_response({})
 
     async def generate(self, request: web.Request) -> web.StreamResponse:

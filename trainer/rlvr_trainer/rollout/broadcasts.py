@@ -1,8 +1,8 @@
 """Where a policy that the coordinator wants meets the learner that broadcasts it.
 
 The coordinator decides when a replica moves; a broadcast is only another way for the weights to get there.  So an
-engine in a circle waits a while with the policy it is to have, still generating, for the learner to say "now"; without
-a word from the learner it takes the folder as ever.
+engine in a circle waits a while with the policy it is to have, still generating, for the learner to say "now" or "not
+this one"; then, and without a word from the learner, it takes the folder as ever.
 """
 
 from __future__ import annotations
@@ -38,23 +38,30 @@ class Broadcast(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Until the broadcast is given up."""
 
 
+class Skipped(msgspec.Struct, frozen=True):
+    """Body of POST /broadcast/skip: this policy is not broadcast."""
+
+    label: str
+
+
 class Meeting:
     """One at a time: updates of an engine take turns."""
 
     def __init__(self) -> None:
         self.wanted: str | None = None
         """The policy that waits for its broadcast."""
-        self._call: asyncio.Future[Broadcast] | None = None
+        self._skipped: str | None = None
+        self._call: asyncio.Future[Broadcast | None] | None = None
         self._outcome: asyncio.Future[None] | None = None
 
     async def wait(self, label: str, *, seconds: float) -> Broadcast | None:
-        """The learner's call for `label`; None when it did not come in time."""
+        """The learner's call for `label`, None when it does not broadcast that one; TimeoutError without a word."""
+        if self._skipped == label:
+            return None
         self.wanted, self._call = label, asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(seconds):
                 return await self._call
-        except TimeoutError:
-            return None
         finally:
             self.wanted = self._call = None
 
@@ -68,6 +75,12 @@ class Meeting:
         self._outcome = asyncio.get_running_loop().create_future()
         self._call.set_result(broadcast)
         await asyncio.shield(self._outcome)
+
+    def skip(self, label: str) -> None:
+        """Nobody needs to wait for `label`, now or later."""
+        self._skipped = label
+        if self.wanted == label and self._call is not None and not self._call.done():
+            self._call.set_result(None)
 
     def settle(self, error: BaseException | None) -> None:
         """Tell the learner what became of the broadcast."""

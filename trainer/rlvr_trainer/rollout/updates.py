@@ -159,12 +159,15 @@ class Updates:
         return update
 
     async def _broadcast_of(self, label: str) -> Broadcast | None:
-        """The learner's call; without one the circle is left, for its learner has given it up or is gone."""
-        broadcast = await self.meeting.wait(label, seconds=self._engine.patience.broadcast)
-        if broadcast is None or broadcast.circle != self.standing.circle:
-            log.info("no broadcast of policy %s came for circle %s", label, self.standing.circle)
+        """The learner's call; a learner that says nothing is gone, and its circle is left."""
+        try:
+            broadcast = await self.meeting.wait(label, seconds=self._engine.patience.broadcast)
+        except TimeoutError:
+            log.info("no word of a broadcast of policy %s came from circle %s", label, self.standing.circle)
             self.standing = replace(self.standing, joined=None)
-            self.meeting.settle(Unavailable("the circle is another one."))
+            return None
+        if broadcast is not None and broadcast.circle != self.standing.circle:
+            self.meeting.settle(Unavailable(f"this engine is in circle {self.standing.circle}."))
             return None
         return broadcast
 

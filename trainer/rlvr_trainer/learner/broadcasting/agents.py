@@ -96,6 +96,12 @@ async def is_wanted(client: Client, urls: Sequence[str], label: str, *, patience
     return False
 
 
+async def skip(client: Client, urls: Iterable[str], label: str, *, seconds: float) -> None:
+    """Let nobody wait for this policy's broadcast; who does not hear it waits until it has had enough."""
+    told = (client.once("POST", f"{url}/broadcast/skip", {"label": label}, timeout=seconds) for url in urls)
+    await asyncio.gather(*told, return_exceptions=True)
+
+
 async def _standing(client: Client, url: str, *, query: str = "", seconds: float) -> Standing:
     reply = await client.once("GET", f"{url}/broadcast{query}", None, timeout=seconds)
     try:

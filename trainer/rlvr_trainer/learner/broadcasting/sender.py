@@ -23,7 +23,7 @@ from torch import Tensor
 
 from rlvr_trainer.credentials import TokenSource
 from rlvr_trainer.errors import Unavailable
-from rlvr_trainer.learner.broadcasting.agents import Call, is_wanted, joinings, replicas_at
+from rlvr_trainer.learner.broadcasting.agents import Call, is_wanted, joinings, replicas_at, skip
 from rlvr_trainer.learner.broadcasting.plan import MOST_FAILURES, Circle, Patience, circle_for
 from rlvr_trainer.storage.signatures import Signature
 from rlvr_trainer.transport import Client, open_client
@@ -153,8 +153,14 @@ class Broadcaster:
     async def _send(self, call: Call, client: Client) -> bool:
         """False when the coordinator does not want the policy everywhere by now; then nothing has happened."""
         urls, seconds = [member.url for member in call.circle.members], self._patience.take
-        if not await is_wanted(client, urls, call.label, patience=self._patience):
-            log.info("policy %s is not wanted by all rollouts now: they take its folder", call.label)
+        wanted = False
+        try:
+            wanted = await is_wanted(client, urls, call.label, patience=self._patience)
+        finally:
+            if not wanted:
+                log.info("policy %s is not waited for by all rollouts: they take its folder", call.label)
+                await skip(client, urls, call.label, seconds=self._patience.look)
+        if not wanted:
             return False
         body = call.body(seconds=seconds)
         await first_to_fail(
