@@ -47,13 +47,19 @@ def told_by_the_operator(job: RLVRJob, index: int, *, attempt: int) -> Mapping[s
 
 
 @contextmanager
-def pods(folder: Path, job: RLVRJob, *, batches: Iterable[int], attempt: int = 0) -> Iterator[list[Node]]:
-    """The learner pods of an attempt, with empty work folders but for the batches; killed when the block ends."""
+def pods(
+    folder: Path, job: RLVRJob, *, batches: Iterable[int], attempt: int = 0, others: RLVRJob | None = None
+) -> Iterator[list[Node]]:
+    """The learner pods of an attempt, with empty work folders but for the batches; killed when the block ends.
+
+    `others` is what all but the first read for the job.
+    """
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     nodes: list[Node] = []
     try:
         for index in range(job.spec.learner.nodes):
-            place = a_place(folder / f"a{attempt}-learner-{index}", job, attempt=attempt)
+            read = job if others is None or index == 0 else others
+            place = a_place(folder / f"a{attempt}-learner-{index}", read, attempt=attempt)
             leave_batches(place, batches if index == 0 else ())
             told = told_by_the_operator(job, index, attempt=attempt)
             here = {name: value for name, value in told.items() if name not in ELSEWHERE}

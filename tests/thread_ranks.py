@@ -50,6 +50,8 @@ class ThreadRank:
     def meet(self) -> None:
         self._all(None)
 
+    def miss(self, error: Exception) -> None: ...
+
 
 def on_ranks(num_ranks: int, work: Callable[[Ranks], T]) -> list[T]:
     """What `work` returns on each rank, all at once in threads."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
 pytestmark = pytest.mark.timeout(600)
 TORCHRUN = ("torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1")
 HANG_SECONDS = 20
+NAMED = f"no answer for {HANG_SECONDS} s (limits.hangTimeoutSeconds) from rank 1 on node {socket.gethostname()}"
 """Longer than the two nodes need to start, one after the other."""
 
 
@@ -127,7 +129,22 @@ def test_a_rank_of_another_node_that_does_not_answer_is_named_with_its_node(tmp_
         said = nodes[0].process.stderr_text()
 
     assert ends[0][0] == 1
-    words = said.rpartition("Its last words:")[2]
-    assert words.rstrip().endswith(
-        f"no answer for {HANG_SECONDS} s (limits.hangTimeoutSeconds) from rank 1 on node {socket.gethostname()}"
+    assert said.rpartition("Its last words:")[2].rstrip().endswith(NAMED)
+
+
+def test_it_is_named_before_its_part_of_a_checkpoint_is_waited_for_in_vain(tmp_path: Path, model_folder: Path) -> None:
+    """The second node cannot store its part; the first, which has 45 seconds for it, asks who is there at once."""
+    limits = {"hangTimeoutSeconds": HANG_SECONDS}
+    (tmp_path / "blocked").write_text("")
+    here, there = (
+        a_job(tmp_path, model_folder, limits=limits, checkpoint={"uri": (tmp_path / name).as_uri(), "every": 1})
+        for name in ("checkpoints", "blocked/checkpoints")
     )
+    with pods(tmp_path, here, batches=[1], others=there) as nodes:
+        victim, told = begun(nodes)[1], nodes[0].place.attempt_folder / "checkpoint.json"
+        wait_for(lambda: told.exists() and "node 1 has not stored its part" in told.read_text(), nodes[0].process)
+        os.kill(victim, signal.SIGSTOP)
+        stopped_at = time.monotonic()
+        wait_for(lambda: NAMED in nodes[0].process.stderr_text(), nodes[0].process)
+
+    assert time.monotonic() - stopped_at < HANG_SECONDS + 45

@@ -84,7 +84,8 @@ def run(learner: Learner, boundary: Boundary, *, save_seconds: float) -> bool:
         train(learner, boundary)
     except StopRequested:
         is_done = False
-    except (TrainerError, RuntimeError):  # torch's error when a rank is lost is a RuntimeError
+    except (TrainerError, RuntimeError) as error:  # torch's error when a rank is lost is a RuntimeError
+        learner.method.ranks.miss(error)
         learner.keeper.close(timeout=save_seconds)
         raise
     logger.info("%s; saving the newest step", "all steps are done" if is_done else "asked to stop")

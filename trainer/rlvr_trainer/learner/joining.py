@@ -48,17 +48,17 @@ def joined(spec: RLVRJobSpec, environment: Mapping[str, str]) -> Iterator[Ranks]
         return
     _check_size(spec, environment)
     faulthandler.register(signal.SIGUSR1, all_threads=False)
-    ranks, seconds = None, spec.limits.hang_timeout_seconds
+    ranks = None
     try:
-        ranks = _join(environment, timeout=timedelta(seconds=seconds))
+        ranks = _join(environment, timeout=timedelta(seconds=spec.limits.hang_timeout_seconds))
         yield ranks
     except RuntimeError as error:
         if not is_lost_peer(error):
             raise
-        logger.exception("another rank is gone or does not answer")
-        if ranks is not None and _TIMED_OUT in str(error).lower():
-            silent = ranks.silent()
-            logger.error("no answer for %d s (limits.hangTimeoutSeconds) from %s", seconds, silent)  # noqa: TRY400 - not again
+        if ranks is None:
+            logger.exception("the other ranks cannot be joined")
+        else:
+            ranks.miss(error)
         raise SystemExit(EXIT_PEER_LOST) from error
     dist.destroy_process_group()
 
@@ -71,12 +71,14 @@ def is_lost_peer(error: BaseException) -> bool:
 class Joined:
     """One process among those of the default process group."""
 
-    def __init__(self, store: Store, *, node_rank: int, node_size: int) -> None:
+    def __init__(self, store: Store, *, timeout: timedelta, node_rank: int, node_size: int) -> None:
         self._store = store
+        self._timeout = timeout
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
         self.node_rank = node_rank
         self.node_size = node_size
+        self._has_missed = False
         self._hosts = [""] * self.size
         dist.all_gather_object(self._hosts, socket.gethostname())
 
@@ -97,9 +99,16 @@ class Joined:
     def meet(self) -> None:
         self.add(torch.zeros(1))
 
-    def silent(self) -> str:
-        """Who has not given up too by now, and where; for ranks whose collective timed out."""
-        return naming(absent(self._store, rank=self.rank, size=self.size), self._hosts)
+    def miss(self, error: Exception) -> None:
+        if self._has_missed or not isinstance(error, RuntimeError) or not is_lost_peer(error):
+            return
+        self._has_missed = True
+        logger.error("another rank is gone or does not answer", exc_info=error)
+        if _TIMED_OUT in str(error).lower():
+            silent = naming(absent(self._store, rank=self.rank, size=self.size), self._hosts)
+            logger.error(
+                "no answer for %d s (limits.hangTimeoutSeconds) from %s", self._timeout.total_seconds(), silent
+            )
 
 
 def _join(environment: Mapping[str, str], *, timeout: timedelta) -> Joined:
@@ -110,7 +119,7 @@ def _join(environment: Mapping[str, str], *, timeout: timedelta) -> Joined:
         backend = "cpu:gloo,cuda:nccl"
     store, rank, size = next(rendezvous("env://", timeout=timeout))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
-    return Joined(store, node_rank=node_rank, node_size=int(environment["LOCAL_WORLD_SIZE"]))
+    return Joined(store, timeout=timeout, node_rank=node_rank, node_size=int(environment["LOCAL_WORLD_SIZE"]))
 
 
 def _check_size(spec: RLVRJobSpec, environment: Mapping[str, str]) -> None:

@@ -44,6 +44,10 @@ class Ranks(Protocol):
         """Wait until all ranks are here."""
         ...
 
+    def miss(self, error: Exception) -> None:
+        """Tell who is missing, should `error` be that of a call which another rank did not join; once, and at once."""
+        ...
+
 
 class Alone:
     """One process trains by itself."""
@@ -61,6 +65,9 @@ class Alone:
 
     def meet(self) -> None:
         """Nobody to wait for."""
+
+    def miss(self, error: Exception) -> None:
+        """Nobody to miss."""
 
 
 ALONE: Final = Alone()
