@@ -20,6 +20,7 @@ Fault = Callable[[Team, str], None]
 """Told the team and the name of its job; returns when what was struck may live again."""
 FURTHER: Final = 25
 """Steps that prove that a job trains on: a status is some seconds old and may tell of steps from before."""
+_FOLDER: Final = os.environ.get("RLVR_KUBERNETES", "")
 _AT_ONCE: Final = ("--grace-period=0", "--force", "--wait=false")
 
 
@@ -27,7 +28,12 @@ def strike(team: Team, name: str, fault: Fault) -> float:
     """Let something happen to a job and see it train on; the seconds until then."""
     step, began = team.step(name), time.monotonic()
     fault(team, name)
-    team.wait_for_step(name, step + FURTHER)
+
+    def trains_on() -> bool:
+        _revive()
+        return team.step(name) >= step + FURTHER
+
+    team.wait(name, trains_on, f"{name} has finished step {step + FURTHER}", seconds=600)
     return time.monotonic() - began
 
 
@@ -44,13 +50,21 @@ def _kill_operator(team: Team, _name: str) -> None:
 
 def _take_down(how: str, component: str, seconds: float, _team: Team, _name: str) -> None:
     """One of the cluster's processes ends and is started again after `seconds`."""
-    folder = os.environ.get("RLVR_KUBERNETES")
-    if not folder:
+    if not _FOLDER:
         pytest.skip("RLVR_KUBERNETES does not name the folder of the script that can break the cluster")
-    script = Path(folder) / "cluster"
-    subprocess.run([script, how, component], check=True, capture_output=True)
+    _cluster(how, component)
     time.sleep(seconds)
-    subprocess.run([script, "start", component], check=True, capture_output=True)
+    _cluster("start", component)
+
+
+def _revive() -> None:
+    """What a kubelet does for its static pods: a scheduler that finds its cache outdated after a loss of etcd exits."""
+    if _FOLDER:
+        _cluster("start", "kube-scheduler", "kube-controller-manager")
+
+
+def _cluster(*words: str) -> None:
+    subprocess.run([Path(_FOLDER) / "cluster", *words], check=True, capture_output=True)
 
 
 POD_FAULTS: Final[Mapping[str, Fault]] = {
