@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -28,12 +30,7 @@ def strike(team: Team, name: str, fault: Fault) -> float:
     """Let something happen to a job and see it train on; the seconds until then."""
     step, began = team.step(name), time.monotonic()
     fault(team, name)
-
-    def trains_on() -> bool:
-        _revive()
-        return team.step(name) >= step + FURTHER
-
-    team.wait(name, trains_on, f"{name} has finished step {step + FURTHER}", seconds=600)
+    team.wait_for_step(name, step + FURTHER)
     return time.monotonic() - began
 
 
@@ -57,10 +54,25 @@ def _take_down(how: str, component: str, seconds: float, _team: Team, _name: str
     _cluster("start", component)
 
 
-def _revive() -> None:
-    """What a kubelet does for its static pods: a scheduler that finds its cache outdated after a loss of etcd exits."""
-    if _FOLDER:
-        _cluster("start", "kube-scheduler", "kube-controller-manager")
+@contextmanager
+def revival() -> Iterator[None]:
+    """Meanwhile the cluster's processes that end by themselves are started again, as a kubelet does with static pods.
+
+    A scheduler that finds its cache outdated, as after a loss of etcd, exits.
+    """
+    over = threading.Event()
+
+    def revive() -> None:
+        while _FOLDER and not over.wait(2.0):
+            _cluster("start", "kube-scheduler", "kube-controller-manager")
+
+    thread = threading.Thread(target=revive)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _cluster(*words: str) -> None:

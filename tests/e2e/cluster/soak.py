@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from e2e.cluster.faults import CLUSTER_FAULTS, POD_FAULTS, Fault, strike
+from e2e.cluster.faults import CLUSTER_FAULTS, POD_FAULTS, Fault, revival, strike
 from e2e.cluster.jobs import Team
 
 KILLS: Final = int(os.environ.get("KILLS", "20"))
@@ -34,14 +34,15 @@ def test_random_kills_lose_and_repeat_nothing(team: Team, tmp_path: Path) -> Non
     team.apply(team.manifest("sums", steps=STEPS))
     team.wait_for_step("sums", 3)
     print("\n| Kill | Step | What | Seconds to 25 further steps |\n| --- | --- | --- | --- |", flush=True)
-    for number in range(1, KILLS + 1):
-        time.sleep(chance.uniform(0.0, 10.0))
-        name = chance.choice(sorted(_FAULTS))
-        struck[name] += 1
-        step = team.step("sums")
-        print(f"| {number} | {step} | {name} | {strike(team, 'sums', _FAULTS[name]):.0f} |", flush=True)
-    last = team.end_soon("sums")
-    team.wait_for_complete("sums")
+    with revival():
+        for number in range(1, KILLS + 1):
+            time.sleep(chance.uniform(0.0, 10.0))
+            name = chance.choice(sorted(_FAULTS))
+            struck[name] += 1
+            step = team.step("sums")
+            print(f"| {number} | {step} | {name} | {strike(team, 'sums', _FAULTS[name]):.0f} |", flush=True)
+        last = team.end_soon("sums")
+        team.wait_for_complete("sums")
     account = team.prove_exactly_once("sums", tmp_path, steps=last)
     summary = {
         "kills": KILLS,

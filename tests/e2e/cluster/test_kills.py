@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster.faults import CLUSTER_FAULTS, POD_FAULTS, strike
+from e2e.cluster.faults import CLUSTER_FAULTS, POD_FAULTS, revival, strike
 from e2e.cluster.jobs import Team
 
 STEPS = 20_000
@@ -15,11 +15,11 @@ STEPS = 20_000
 def test_a_job_survives_the_loss_of_everything_around_it(team: Team, tmp_path: Path) -> None:
     team.apply(team.manifest("sums", steps=STEPS))
     team.wait_for_step("sums", 3)
-    for name, fault in {**POD_FAULTS, **CLUSTER_FAULTS}.items():
-        print(f"step {team.step('sums')}: {name}, {strike(team, 'sums', fault):.0f} s", flush=True)
-
-    last = team.end_soon("sums")
-    team.wait_for_complete("sums")
+    with revival():
+        for name, fault in {**POD_FAULTS, **CLUSTER_FAULTS}.items():
+            print(f"step {team.step('sums')}: {name}, {strike(team, 'sums', fault):.0f} s", flush=True)
+        last = team.end_soon("sums")
+        team.wait_for_complete("sums")
     print(
         f"{team.prove_exactly_once('sums', tmp_path, steps=last)}, {team.status('sums')['restarts']} restarts",
         flush=True,
