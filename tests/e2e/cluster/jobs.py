@@ -141,11 +141,11 @@ class Team:
     def wait_for_step(self, name: str, step: int, *, seconds: float = 600) -> None:
         self.wait(name, lambda: self.step(name) >= step, f"{name} has finished step {step}", seconds=seconds)
 
-    def end_soon(self, name: str) -> int:
-        """Suspend the job, let it end a few steps after where it was, and resume it; the number of its last step."""
+    def end_soon(self, name: str, folder: Path) -> int:
+        """Suspend the job, let it end a few steps after what it saved, and resume it; the number of its last step."""
         self.edit(name, suspend=True)
         self.wait(name, lambda: self.reason(name, "Suspended") == "Suspended", "all pods have gone")
-        last = int(self.status(name)["checkpoint"]["step"]) + 5
+        last = self.fetch(name, folder / "suspended") + 5
         self.edit(name, training={"steps": last})
         self.edit(name, suspend=False)
         return last

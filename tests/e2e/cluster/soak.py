@@ -41,7 +41,7 @@ def test_random_kills_lose_and_repeat_nothing(team: Team, tmp_path: Path) -> Non
             struck[name] += 1
             step = team.step("sums")
             print(f"| {number} | {step} | {name} | {strike(team, 'sums', _FAULTS[name]):.0f} |", flush=True)
-        last = team.end_soon("sums")
+        last = team.end_soon("sums", tmp_path)
         team.wait_for_complete("sums")
     account = team.prove_exactly_once("sums", tmp_path, steps=last)
     summary = {

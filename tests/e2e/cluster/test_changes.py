@@ -84,7 +84,7 @@ def test_a_field_that_may_change_takes_effect_and_one_that_may_not_is_refused_wi
     assert "training is fixed while the job runs: set suspend to true first, or make a new job" in refused.stderr
 
     team.wait("sums", lambda: team.summary("sums", "rollout") == "2/2", "a second rollout is ready")
-    finish(team, tmp_path, steps=team.end_soon("sums"))
+    finish(team, tmp_path, steps=team.end_soon("sums", tmp_path))
 
 
 def test_a_job_deleted_while_its_checkpoint_is_on_the_way_leaves_one_that_another_goes_on_from(
@@ -120,6 +120,6 @@ def test_the_operator_is_upgraded_while_a_job_runs(team: Team, tmp_path: Path) -
         after = {it["metadata"]["uid"] for role in ("learner", "rollout", "reward") for it in team.pods("sums", role)}
         assert before == after
         assert (team.status("sums")["attempt"], team.status("sums")["restarts"]) == (0, 0)
-        finish(team, tmp_path, steps=team.end_soon("sums"))
+        finish(team, tmp_path, steps=team.end_soon("sums", tmp_path))
     finally:
         install(team.cluster)

@@ -18,7 +18,7 @@ def test_a_job_survives_the_loss_of_everything_around_it(team: Team, tmp_path: P
     with revival():
         for name, fault in {**POD_FAULTS, **CLUSTER_FAULTS}.items():
             print(f"step {team.step('sums')}: {name}, {strike(team, 'sums', fault):.0f} s", flush=True)
-        last = team.end_soon("sums")
+        last = team.end_soon("sums", tmp_path)
         team.wait_for_complete("sums")
     print(
         f"{team.prove_exactly_once('sums', tmp_path, steps=last)}, {team.status('sums')['restarts']} restarts",
