@@ -2,7 +2,8 @@ r"""The reward service with the `math` verifier against math-verify in a plain l
 
 COMPLETIONS long texts whose boxed answers need algebra (polynomials, roots, fractions of them), in groups of 8 to one
 reference, half of them right.  Rounds alternate: math-verify alone, our verifier without a service, and the service
-over HTTP, each in WORKERS processes; figures are medians.  A group's seconds are those of its request while others
+over HTTP, each in WORKERS processes, one fewer than there are cores: the last core is for the service's own process, in
+which the client is too.  Figures are medians.  A group's seconds are those of its request while others
 wait beside it.  The last line is one JSON object; `rateRatio` is the service's rate to math-verify's per core.
 """
 
@@ -13,6 +14,7 @@ import asyncio
 import functools
 import json
 import logging
+import os
 import random
 import statistics
 import time
@@ -130,7 +132,7 @@ async def asked(client: Client, url: str, pairs: Sequence[Pair]) -> tuple[list[b
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--completions", type=int, default=512)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     rounds: dict[str, list[Round]] = {"library": [], "verifier": [], "service": []}
