@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from aiohttp import web
 
 from broadcast_fakes import FakeTransport, World, a_world
 from engine_fakes import a_token
+from rlvr_trainer.learner.broadcasting.agents import replicas_at
 from rlvr_trainer.learner.broadcasting.plan import MOST_FAILURES, Patience
 from rlvr_trainer.learner.broadcasting.sender import Broadcaster
 from rlvr_trainer.storage.signatures import Signature
+from rlvr_trainer.transport import open_client, serving
 
 SIGNED = Signature(token_ids=(5, 6, 7), logprobs=(-1.0, -2.0), tolerance=1e-4)
 WEIGHTS = {"a": torch.zeros(2, 3), "b": torch.ones(4, dtype=torch.bfloat16)}
@@ -209,3 +212,14 @@ async def test_rollouts_that_do_not_answer_are_left_out(world: World) -> None:
 
     assert transport.told == ["rendezvous", "join 3", "broadcast"]
     assert await world.versions() == [label, label]
+
+
+@pytest.mark.parametrize(("told", "sizes"), [({"worldSize": 2}, [2]), ({}, [])], ids=str)
+async def test_a_rollout_of_unknown_size_is_in_no_circle(told: dict[str, int], sizes: list[int]) -> None:
+    async def standing(_: web.Request) -> web.Response:
+        return web.json_response({"state": "ready", "version": "1-a", **told})
+
+    app = web.Application()
+    app.router.add_get("/broadcast", standing)
+    async with serving(app, host="127.0.0.1", port=0) as url, open_client(token=None) as client:
+        assert [replica.world_size for replica in await replicas_at(client, [url], seconds=5.0)] == sizes

@@ -104,7 +104,7 @@ class EngineControl:
         await self._once("POST", "/start_weight_update", None, seconds=self.patience.label)
         try:
             await self._once("POST", "/update_weights", {"update_info": update_info}, seconds=seconds)
-        except BaseException:
+        except BaseException:  # a cancelled one too leaves layers that wait
             await self._close_update()
             raise
         await self._once("POST", "/finish_weight_update", {"weight_version": label}, seconds=self.patience.load)

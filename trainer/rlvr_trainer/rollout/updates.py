@@ -177,7 +177,7 @@ class Updates:
         put = partial(self._engine.receive, broadcast.update_info, label=label, seconds=broadcast.seconds)
         try:
             update = await self._install(label, put, broadcast.signature)
-        except BaseException as error:
+        except BaseException as error:  # the learner waits for an answer, whatever ended it
             self.meeting.settle(error)
             if isinstance(error, Mistrust):  # the folder has not been tried
                 raise TrainerError(f"{error} It came by broadcast; its folder is tried next.") from error

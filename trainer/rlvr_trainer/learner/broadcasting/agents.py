@@ -27,7 +27,8 @@ class Standing(msgspec.Struct, rename="camel"):
     version: str | None = None
     circle: str | None = None
     wanted: str | None = None
-    world_size: int = 0
+    world_size: int | None = None
+    """Told to who asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,6 +76,9 @@ async def replicas_at(client: Client, urls: Iterable[str], *, seconds: float) ->
             standing = await _standing(client, url, query="?size", seconds=seconds)
         except TrainerError as error:
             log.info("%s takes no broadcast: %s", url, error)
+            return None
+        if standing.world_size is None:
+            log.warning("%s takes no broadcast: it does not tell worldSize. Give its pod the learner's image.", url)
             return None
         is_ready = standing.state == "ready" and standing.version is not None
         return Replica(url=url, is_ready=is_ready, circle=standing.circle, world_size=standing.world_size)
