@@ -120,7 +120,7 @@ DEEDS: Final[dict[str, tuple[str, ...]]] = {
         "import sys\nframe = sys._getframe()\nwhile frame: tell(repr(frame.f_locals) + repr(frame.f_globals)); frame = frame.f_back",
         "import sys\ntell(repr([vars(m) for m in list(sys.modules.values()) if hasattr(m, '__dict__')]))",
         "import os\nfor n in range(3, 256):\n  try: os.set_blocking(n, False); tell(os.read(n, 99999))\n  except OSError: pass",
-        "for name in ('/var/run/secrets/kubernetes.io/serviceaccount/token', '/var/run/secrets/rlvr.dev/token', '/root/.aws/credentials', '/etc/shadow', '/etc/hostname'):\n  try: open(name).read(); tell('canary' + '0' * 24)\n  except OSError: pass",
+        "import os\nfor name in ('/var/run/secrets/kubernetes.io/serviceaccount/token', '/var/run/secrets/rlvr.dev/token', os.path.expanduser('~/.aws/credentials'), '/etc/shadow', '/etc/hostname'):\n  try: open(name).read(); tell('canary' + '0' * 24)\n  except OSError: pass",
         _CALL + "for n in (@VICTIM@, 1): c.ptrace(16, n, 0, 0); c.ptrace(0x4206, n, 0, 0)",
         "import ctypes, os\nclass V(ctypes.Structure): _fields_ = [('b', ctypes.c_void_p), ('n', ctypes.c_size_t)]\nb = ctypes.create_string_buffer(9999); c = ctypes.CDLL(None)\nfor n in (os.getppid(), @VICTIM@):\n  for at in range(0x400000, 0x500000, 9999): c.process_vm_readv(n, ctypes.byref(V(ctypes.addressof(b), 9999)), 1, ctypes.byref(V(at, 9999)), 1, 0); tell(b.raw)",
         "import ctypes\nfor line in ('rw-p',):\n  for at in range(id(object()) - 2**22, id(object()), 2**16): tell(ctypes.string_at(at, 2**16))",
