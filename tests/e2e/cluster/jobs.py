@@ -19,6 +19,8 @@ from rlvr_trainer.storage.checkpoints import open_checkpoints
 
 EXAMPLE: Final = Path(__file__).parents[3] / "examples" / "arithmetic-cpu.yaml"
 PROMPTS: Final = 8
+ENDLESS: Final = 20_000
+"""Steps of a job that is there until it is told to end soon."""
 CONTAINERS: Final = {"learner": ("learner", "coordinator"), "rollout": ("agent", "engine"), "reward": ("reward",)}
 
 

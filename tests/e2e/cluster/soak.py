@@ -19,19 +19,17 @@ from typing import Final
 import pytest
 
 from e2e.cluster.faults import CLUSTER_FAULTS, POD_FAULTS, Fault, revival, strike
-from e2e.cluster.jobs import Team
+from e2e.cluster.jobs import ENDLESS, Team
 
 KILLS: Final = int(os.environ.get("KILLS", "20"))
 SEED: Final = int(os.environ.get("SEED", "0"))
-STEPS: Final = 1000 * KILLS
-"""More than could ever be trained between the first kill and the last."""
 _FAULTS: Final[dict[str, Fault]] = {**POD_FAULTS, **(CLUSTER_FAULTS if os.environ.get("RLVR_KUBERNETES") else {})}
 
 
 @pytest.mark.timeout(600 + 240 * KILLS)
 def test_random_kills_lose_and_repeat_nothing(team: Team, tmp_path: Path) -> None:
     chance, struck, began = random.Random(SEED), Counter[str](), time.monotonic()
-    team.apply(team.manifest("sums", steps=STEPS))
+    team.apply(team.manifest("sums", steps=ENDLESS))
     team.wait_for_step("sums", 3)
     print("\n| Kill | Step | What | Seconds to 25 further steps |\n| --- | --- | --- | --- |", flush=True)
     with revival():

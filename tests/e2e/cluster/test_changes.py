@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from e2e.cluster.conftest import install
-from e2e.cluster.jobs import Team
+from e2e.cluster.jobs import ENDLESS, Team
 from kubernetes_server import Cluster
 from object_store import a_door, s3_environment
 
-STEPS, ENDLESS = 90, 20_000
-"""Of a job that is let run to its end, and of one that has to be there while something happens."""
+STEPS = 90
 GPU = "/status/capacity/nvidia.com~1gpu"
 pytestmark = pytest.mark.timeout(1500)
 

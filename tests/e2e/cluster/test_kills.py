@@ -5,15 +5,12 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster.faults import CLUSTER_FAULTS, POD_FAULTS, revival, strike
-from e2e.cluster.jobs import Team
-
-STEPS = 20_000
-"""More than could ever be trained before the last kill."""
+from e2e.cluster.jobs import ENDLESS, Team
 
 
 @pytest.mark.timeout(2400)
 def test_a_job_survives_the_loss_of_everything_around_it(team: Team, tmp_path: Path) -> None:
-    team.apply(team.manifest("sums", steps=STEPS))
+    team.apply(team.manifest("sums", steps=ENDLESS))
     team.wait_for_step("sums", 3)
     with revival():
         for name, fault in {**POD_FAULTS, **CLUSTER_FAULTS}.items():
