@@ -18,14 +18,13 @@ from typing import Final
 
 from rlvr_trainer.errors import CorruptArtifact, InvalidInput, TrainerError, Unavailable
 from rlvr_trainer.metrics import Board
+from rlvr_trainer.reward.dealing import CHUNK_SECONDS, Waiting
 from rlvr_trainer.reward.frames import Item, Report, Setup
 from rlvr_trainer.reward.processes import Worker, start_worker
 from rlvr_trainer.samples import Outcome, Verdict
 from rlvr_trainer.verifiers.verdicts import error, malformed
 
 logger = logging.getLogger(__name__)
-_CHUNK_SECONDS: Final = 0.02
-_LONGEST_CHUNK: Final = 64
 _UNKNOWN_VERIFIER: Final = "unknown"
 
 
@@ -45,12 +44,6 @@ class Limits:
 class _Job:
     item: Item
     verdict: asyncio.Future[Verdict]
-
-
-def chunk_size(waiting: int, *, num_workers: int, mean_seconds: float) -> int:
-    """Items to hand to a worker at once: about 20 ms of work, a fair share of what waits, at least one."""
-    fair = -(-waiting // num_workers)
-    return max(1, min(fair, _LONGEST_CHUNK, int(_CHUNK_SECONDS / mean_seconds)))
 
 
 def deadline_reason(seconds: float) -> str:
@@ -91,9 +84,9 @@ class Pool:
         self._board = board
         for cause in ("deadline", "crash"):
             board.add("rlvr_reward_workers_killed_total", 0, reason=cause)
-        self._waiting: deque[_Job] = deque()
+        self._waiting = Waiting[_Job](num_workers=limits.num_workers)
         self._arrival = asyncio.Event()
-        self._mean_seconds = _CHUNK_SECONDS  # so the first chunks are single items
+        self._mean_seconds = CHUNK_SECONDS  # so the first chunks are single items
 
     async def judge(self, items: Sequence[Item]) -> list[Verdict]:
         """One verdict per item, in order; Unavailable when the queue has no room for them now."""
@@ -104,11 +97,11 @@ class Pool:
             raise Unavailable(f"{len(self._waiting)} items are waiting and {most} may; try again later.")
         loop = asyncio.get_running_loop()
         jobs = [_Job(item, loop.create_future()) for item in items]
+        longest = self._limits.most_characters
         for job in jobs:
-            if len(job.item.text) > self._limits.most_characters:
-                job.verdict.set_result(malformed(f"longer than {self._limits.most_characters} characters"))
-            else:
-                self._waiting.append(job)
+            if len(job.item.text) > longest:
+                job.verdict.set_result(malformed(f"longer than {longest} characters"))
+        self._waiting.add([job for job in jobs if not job.verdict.done()])
         self._arrived()
         return await asyncio.gather(*(job.verdict for job in jobs))
 
@@ -116,7 +109,7 @@ class Pool:
         """Keep one worker busy for ever, replacing it when it is lost."""
         try:
             while True:
-                jobs = await self._take()
+                jobs = await self._take(worker)
                 if not worker.is_alive:
                     worker = await self._replace(worker)
                 if not await self._run(worker, jobs):
@@ -124,15 +117,14 @@ class Pool:
         finally:
             await worker.kill()
 
-    async def _take(self) -> list[_Job]:
+    async def _take(self, worker: Worker) -> list[_Job]:
         while not self._waiting:
             self._arrival.clear()
             await self._arrival.wait()
-        return self._next()
+        return self._next(worker)
 
-    def _next(self) -> list[_Job]:
-        size = chunk_size(len(self._waiting), num_workers=self._limits.num_workers, mean_seconds=self._mean_seconds)
-        jobs = [self._waiting.popleft() for _ in range(size)]
+    def _next(self, worker: Worker) -> list[_Job]:
+        jobs = self._waiting.take(worker, mean_seconds=self._mean_seconds)
         self._show_queue()
         return jobs
 
@@ -161,8 +153,8 @@ class Pool:
 
     def _give_ahead(self, worker: Worker, open_jobs: deque[_Job]) -> None:
         """Quick items follow while the last one is judged; behind a slow one they might wait while others are free."""
-        if len(open_jobs) <= 1 and self._waiting and self._mean_seconds < _CHUNK_SECONDS:
-            jobs = self._next()
+        if len(open_jobs) <= 1 and self._waiting and self._mean_seconds < CHUNK_SECONDS:
+            jobs = self._next(worker)
             worker.give([job.item for job in jobs])
             open_jobs.extend(jobs)
 
@@ -181,7 +173,7 @@ class Pool:
         if open_jobs:
             self._board.add("rlvr_reward_verdicts_total", verifier=_UNKNOWN_VERIFIER, outcome=Outcome.ERROR.value)
             _answer(open_jobs[0], error(reason))
-        self._waiting.extendleft(reversed(list(open_jobs)[1:]))
+        self._waiting.give_back(list(open_jobs)[1:])
         self._arrived()
 
     def _arrived(self) -> None:
@@ -193,6 +185,7 @@ class Pool:
 
     async def _replace(self, worker: Worker) -> Worker:
         """A new worker, however long it takes: it started once, so what hinders it now should pass."""
+        self._waiting.release(worker)
         await worker.kill()
         delay = 0.1
         while True:
