@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +25,11 @@ from torch import Tensor
 from rlvr_api import OptimizerSpec, RLVRJobSpec
 from rlvr_trainer.learner.backends.base import Diverged, Scorer, base_of
 from rlvr_trainer.learner.backends.local import make_optimizer, stored_in
+from rlvr_trainer.learner.backends.partitions import Partitions
 from rlvr_trainer.learner.microbatches import MicroBatch
 from rlvr_trainer.learner.models import Policy, open_policy
 from rlvr_trainer.learner.ranks import Ranks
-from rlvr_trainer.learner.shards import KINDS, MOMENTS, WEIGHT, Piece, check_fit, write_shard
+from rlvr_trainer.learner.shards import KINDS, WEIGHT, check_fit, write_shard
 from rlvr_trainer.learner.weights import AdapterFiles, Weight, check_base, save_base
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class ZeroBackend:
         self._engine, self._sharded, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=config)
         self._policy = policy
         self._named = policy.trained()
+        self._partitions = Partitions(self._sharded, self._named, stage=self._stage, rank=ranks.rank)
         if self._stage == 3:
             # The head is read without its module being called.
             deepspeed.zero.register_external_parameter(policy, policy.model.get_output_embeddings().weight)
@@ -162,8 +164,8 @@ class ZeroBackend:
         return found
 
     def save(self, folder: Path) -> None:
-        pieces = list(self._pieces())
-        write_shard(folder, pieces, rank=self._ranks.rank, size=self._ranks.size, num_updates=self._num_updates())
+        parts, ranks = self._partitions, self._ranks
+        write_shard(folder, parts.pieces(), rank=ranks.rank, size=ranks.size, num_updates=parts.num_updates)
         if self._ranks.rank == 0:
             save_base(self._policy.adapters, folder)
 
@@ -172,9 +174,9 @@ class ZeroBackend:
         check_base(self._policy.adapters, folder)
         shards = stored_in(folder, self._shapes)
         check_fit(shards, self._sizes, folder=folder)
-        for state in self._states():
+        for state in self._partitions.states():
             state["step"] = torch.tensor(float(shards.num_updates))
-        for piece in self._pieces():
+        for piece in self._partitions.pieces():
             for kind in KINDS:
                 piece.tensors[kind].copy_(shards.read(piece.name, kind, start=piece.start, size=piece.size))
         for name, parameter in self._named.items():
@@ -195,54 +197,6 @@ class ZeroBackend:
         return deepspeed.zero.GatheredParameters(
             list(parameters), modifier_rank=0 if writes else None, enabled=self._stage == 3
         )
-
-    def _num_updates(self) -> int:
-        return max((int(state["step"]) for state in self._states()), default=0)
-
-    def _states(self) -> list[dict[str, Any]]:
-        """The optimizer's state of every flat partition of this rank, made where no update made it yet."""
-        return [self._state_of(flat) for flat in self._flats()]
-
-    def _state_of(self, flat: Tensor) -> dict[str, Any]:
-        state: dict[str, Any] = self._sharded.optimizer.state[flat]
-        if not state:
-            state.update({"step": torch.tensor(0.0), **{kind: torch.zeros_like(flat) for kind in MOMENTS}})
-        return state
-
-    def _flats(self) -> list[Tensor]:
-        sharded = self._sharded
-        flats: list[Tensor] = (
-            sharded.fp32_partitioned_groups_flat if self._stage == 3 else sharded.single_partition_of_fp32_groups
-        )
-        return flats
-
-    def _pieces(self) -> Iterator[Piece]:
-        """What this rank holds of every weight, as views that may be written."""
-        for name, parameter in self._named.items():
-            place = self._place_in_stage_3(parameter) if self._stage == 3 else self._place(parameter)
-            if place is None:
-                continue
-            group, offset, start, size = place
-            flat = self._flats()[group]
-            held = {WEIGHT: flat.detach(), **{kind: self._state_of(flat)[kind] for kind in MOMENTS}}
-            yield Piece(
-                name=name, start=start, tensors={kind: tensor.narrow(0, offset, size) for kind, tensor in held.items()}
-            )
-
-    def _place(self, parameter: Any) -> tuple[int, int, int, int] | None:
-        """Stages 1 and 2: group, offset in its partition, start in the weight, size."""
-        mapping = parameter._hp_mapping  # noqa: SLF001 - what DeepSpeed's own universal checkpoints read
-        if mapping is None:
-            return None
-        held, own = mapping.hp_fragment_address, mapping.lp_fragment_address
-        return mapping.param_group_index, held.start, own.start, own.numel
-
-    def _place_in_stage_3(self, parameter: Any) -> tuple[int, int, int, int] | None:
-        """Stage 3: every rank holds an equal part of every weight, the last ones padded."""
-        group, offset, part = self._sharded.grad_position[self._sharded.get_param_id(parameter)]
-        start = part * self._ranks.rank
-        size = min(part, parameter.ds_numel - start)
-        return (group, offset, start, size) if size > 0 else None
 
 
 class _Untempered:
