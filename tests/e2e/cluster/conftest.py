@@ -76,3 +76,9 @@ def install(cluster: Cluster, *values: str) -> None:
     where = ("--namespace", NAMESPACE, "--kubeconfig", cluster.kubeconfig, "--wait", "--timeout", "300s")
     done = run_helm(os.environ.get("RLVR_HELM", "helm"), "upgrade", "--install", RELEASE, CHART, *where, *options)
     assert done.returncode == 0, done.stderr
+
+
+def uninstall(cluster: Cluster) -> None:
+    where = ("--namespace", NAMESPACE, "--kubeconfig", cluster.kubeconfig, "--wait", "--timeout", "110s")
+    done = run_helm(os.environ.get("RLVR_HELM", "helm"), "uninstall", RELEASE, *where)
+    assert done.returncode == 0, done.stderr

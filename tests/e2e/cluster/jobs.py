@@ -158,6 +158,12 @@ class Team:
         said = [self.cluster.try_kubectl("-n", self.namespace, *command).stdout[-6000:] for command in commands]
         return "\n".join(said)
 
+    def saved(self, name: str) -> int:
+        """The step of the newest complete checkpoint; 0 without one."""
+        with environment(self.store.environment):
+            newest = open_checkpoints(self.uri(name), keep=3).newest(lambda _: True)
+        return newest.step if newest else 0
+
     def fetch(self, name: str, folder: Path) -> int:
         """Download the newest complete checkpoint to where the checks of `running` look; its step."""
         newest = folder / "checkpoints" / "step-fetched"

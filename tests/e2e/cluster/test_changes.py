@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from e2e.cluster.conftest import install
+from e2e.cluster.conftest import install, uninstall
 from e2e.cluster.jobs import ENDLESS, Team
 from kubernetes_server import Cluster
 from object_store import a_door, s3_environment
@@ -22,6 +22,10 @@ pytestmark = pytest.mark.timeout(1500)
 def finish(team: Team, folder: Path, *, steps: int = STEPS) -> None:
     team.wait_for_complete("sums")
     print(f"\n{team.prove_exactly_once('sums', folder, steps=steps)}")
+
+
+def pods_of(team: Team) -> set[str]:
+    return {it["metadata"]["uid"] for role in ("learner", "rollout", "reward") for it in team.pods("sums", role)}
 
 
 def patch_gpus(cluster: Cluster, change: dict[str, Any]) -> None:
@@ -113,12 +117,30 @@ def test_a_job_deleted_while_its_checkpoint_is_on_the_way_leaves_one_that_anothe
 def test_the_operator_is_upgraded_while_a_job_runs(team: Team, tmp_path: Path) -> None:
     team.apply(team.manifest("sums", steps=ENDLESS))
     team.wait_for_step("sums", 3)
-    before = {it["metadata"]["uid"] for role in ("learner", "rollout", "reward") for it in team.pods("sums", role)}
+    before = pods_of(team)
     try:
         install(team.cluster, "logLevel=DEBUG")
-        after = {it["metadata"]["uid"] for role in ("learner", "rollout", "reward") for it in team.pods("sums", role)}
-        assert before == after
+        assert pods_of(team) == before
         assert (team.status("sums")["attempt"], team.status("sums")["restarts"]) == (0, 0)
         finish(team, tmp_path, steps=team.end_soon("sums", tmp_path))
     finally:
         install(team.cluster)
+
+
+def test_a_job_trains_on_without_an_operator_and_the_next_one_goes_on_where_it_stood(
+    team: Team, tmp_path: Path
+) -> None:
+    team.apply(team.manifest("sums", steps=ENDLESS))
+    team.wait_for_step("sums", 3)
+    before = pods_of(team)
+    try:
+        uninstall(team.cluster)
+        told, saved = team.step("sums"), team.saved("sums")
+        team.wait("sums", lambda: team.saved("sums") > saved + 5, "it saves further steps")
+        assert team.step("sums") == told
+    finally:
+        install(team.cluster)
+    team.wait_for_step("sums", saved + 5)
+    assert pods_of(team) == before
+    assert (team.status("sums")["attempt"], team.status("sums")["restarts"]) == (0, 0)
+    finish(team, tmp_path, steps=team.end_soon("sums", tmp_path))

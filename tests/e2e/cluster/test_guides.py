@@ -27,16 +27,22 @@ def commands(guide: str) -> list[str]:
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
 
-@pytest.fixture(params=HELMS)
-def shell(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An environment in which `helm` is one of the two; the cluster knows nothing of us before, and does after."""
-    clean(cluster)
-    (tmp_path / "helm").symlink_to(find_helm(request.param))
-    folders = (str(tmp_path), str(Path(sys.executable).parent), str(Path(cluster.kubectl_path).parent))
-    yield {**os.environ, "PATH": os.pathsep.join((*folders, os.environ["PATH"]))}
+@pytest.fixture(scope="module")
+def lent(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, which has the operator again when the guides are through."""
+    yield cluster
     clean(cluster)
     make_namespace(cluster, NAMESPACE)
     install(cluster)
+
+
+@pytest.fixture(params=HELMS)
+def shell(request: pytest.FixtureRequest, lent: Cluster, tmp_path: Path) -> dict[str, str]:
+    """An environment in which `helm` is one of the two; the cluster knows nothing of us."""
+    clean(lent)
+    (tmp_path / "helm").symlink_to(find_helm(request.param))
+    folders = (str(tmp_path), str(Path(sys.executable).parent), str(Path(lent.kubectl_path).parent))
+    return {**os.environ, "PATH": os.pathsep.join((*folders, os.environ["PATH"]))}
 
 
 def clean(cluster: Cluster) -> None:
