@@ -1,10 +1,11 @@
 """Hostile programs and answers in a restricted pod of the reward image, on a real cluster.
 
 The corpus travels as a ConfigMap and needs nothing but the image.  There are no namespaces to be had in such a pod, so
-this is the jail of Landlock, seccomp and limits alone.
+this is the jail of Landlock, seccomp and limits alone.  HOSTILE_SAMPLE=0 has all of it judged, in a quarter of an hour.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from kubernetes_server import Cluster, as_list
 
 NAMESPACE = "hostile"
 CORPUS = Path(hostile.corpus.__file__).parent
+SAMPLE = int(os.environ.get("HOSTILE_SAMPLE", "60"))
 
 
 @pytest.fixture
@@ -69,17 +71,17 @@ def phase_of(cluster: Cluster, namespace: str, *, seconds: float) -> str:
     return phase
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_in_a_restricted_pod_nothing_escapes_hangs_or_is_lost(cluster: Cluster, walled: str) -> None:
-    cluster.kubectl("apply", "-f", "-", stdin=as_list([a_pod("python3", "-m", "hostile", "--sample", "60")]))
-    phase = phase_of(cluster, walled, seconds=600)
+    cluster.kubectl("apply", "-f", "-", stdin=as_list([a_pod("python3", "-m", "hostile", "--sample", str(SAMPLE))]))
+    phase = phase_of(cluster, walled, seconds=2700)
     said = cluster.kubectl("-n", walled, "logs", "hostile")
     print(f"\n{said}")
 
     assert phase == "Succeeded", said
     report = json.loads(said.splitlines()[-1])
     assert (report["escapes"], report["lost"], report["late"], report["healthy"]) == (0, 0, 0, True)
-    assert report["items"] >= 50
+    assert report["items"] >= (50 if SAMPLE else 1000)
     assert report["families"] == 11
     assert report["layers"]["seccomp"]
     assert report["layers"]["landlock-files"]
