@@ -32,7 +32,16 @@ CELLS: list[Cell] = [
 Way = tuple[str, int, int]
 WAYS: list[Way] = [("local", 2, 3), ("2 ranks, stage 3", 1, 2), ("2 ranks, stage 2", 1, 3)]
 """What wrote the checkpoint of half the steps, and how many ranks go on under which stage."""
-Found = dict[Cell | Way, Trained]
+STAGES = (1, 2, 3)
+NEAR = 0.06
+"""bfloat16 has 8 bits; the losses are between -0.5 and 0.5."""
+Extra = tuple[str, int]
+EXTRAS: dict[Extra, dict[str, Any]] = {
+    **{("offload", stage): {"stage": stage, "offload": "cpu"} for stage in STAGES},
+    **{("bfloat16", stage): {"stage": stage, "dtype": "bfloat16", "offload": "cpu"} for stage in STAGES},
+}
+"""What 2 ranks do besides, by name and stage."""
+Found = dict[Cell | Way | Extra, Trained]
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +84,23 @@ def second_half(folder: Path, model: str, way: Way) -> Errand:
     return an_errand(folder, model, f"{saved} by {ranks} under {stage}", stage=stage, first=HALF + 1, load=load)
 
 
+def extras(folder: Path, model: str) -> dict[Extra, Errand]:
+    found = {}
+    for (name, stage), how in EXTRAS.items():
+        saved = str(folder / "saved" / f"{name}, stage {stage}")
+        found[name, stage] = an_errand(folder, model, f"{name}, stage {stage}", save=saved, **how)
+    return found
+
+
 @pytest.fixture(scope="module")
 def found(folder: Path, model: str, straight: Trained) -> Found:
     results: Found = {}
     for ranks in (2, 1):
         cells, ways = [cell for cell in CELLS if cell[0] == ranks], [way for way in WAYS if way[1] == ranks]
-        errands = [*(whole(folder, model, cell) for cell in cells), *(second_half(folder, model, way) for way in ways)]
-        results |= dict(zip([*cells, *ways], train_group(errands, ranks=ranks), strict=True))
+        errands: dict[Cell | Way | Extra, Errand] = {cell: whole(folder, model, cell) for cell in cells}
+        errands |= {way: second_half(folder, model, way) for way in ways}
+        errands |= extras(folder, model) if ranks == 2 else {}
+        results |= dict(zip(errands, train_group(list(errands.values()), ranks=ranks), strict=True))
     return results
 
 
@@ -135,3 +154,26 @@ def test_what_ranks_gather_is_the_base_plus_the_adapters(
             expected += 2.0 * matrices[f"{stem}.lora_B.weight"] @ matrices[f"{stem}.lora_A.weight"]
             assert not torch.equal(expected, own)
         assert torch.allclose(weights[weight], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_adapters_whose_moments_are_in_host_memory_train_alike(straight: Trained, found: Found, stage: int) -> None:
+    trained = found["offload", stage]
+
+    assert trained.offloads
+    assert trained.losses == pytest.approx(straight.losses, abs=LOSSES)
+    assert difference(trained.weights, straight.weights) < WEIGHTS
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_bfloat16_model_with_adapters_trains_near_it_and_keeps_them_in_float32(
+    folder: Path, straight: Trained, found: Found, stage: int
+) -> None:
+    trained = found["bfloat16", stage]
+    paths = list((folder / "saved" / f"bfloat16, stage {stage}").glob("state-*.safetensors"))
+
+    assert trained.losses == pytest.approx(straight.losses, abs=NEAR)
+    assert trained.losses != pytest.approx(straight.losses, abs=1e-4)
+    assert {weight.dtype for weight in trained.weights.values()} == {torch.bfloat16}
+    assert len(paths) == 2
+    assert {tensor.dtype for path in paths for tensor in load_file(path).values()} == {torch.float32}
