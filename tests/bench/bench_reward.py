@@ -2,8 +2,8 @@ r"""The reward service with the `math` verifier against math-verify in a plain l
 
 COMPLETIONS long texts whose boxed answers need algebra (polynomials, roots, fractions of them), in groups of 8 to one
 reference, half of them right.  Rounds alternate: math-verify alone, our verifier without a service, and the service
-over HTTP, each in WORKERS processes, one fewer than there are cores: the last core is for the service's own process, in
-which the client is too.  Figures are medians.  A group's seconds are those of its request while others
+over HTTP, each in WORKERS processes, as many as there are cores; the service's own process, in which the client is too,
+has no core of its own.  Figures are medians.  A group's seconds are those of its request while others
 wait beside it.  The last line is one JSON object; `rateRatio` is the service's rate to math-verify's per core.
 """
 
@@ -94,6 +94,8 @@ class Round:
     rate: float
     verdicts: list[bool]
     waits: list[float]
+    own_seconds: float = 0.0
+    """Of a processor, taken by the service's own process and the client in it."""
 
 
 async def by_service(pairs: Sequence[Pair], *, workers: int) -> Round:
@@ -104,9 +106,10 @@ async def by_service(pairs: Sequence[Pair], *, workers: int) -> Round:
         app = reward_app(pool, Board(), check=None)
         async with serving(app, host="127.0.0.1", port=0) as url, open_client(token=None) as client:
             await asked(client, url, completions(2 * workers * GROUP, seed=-1))
-            began = time.perf_counter()
+            began, own = time.perf_counter(), time.process_time()
             verdicts, waits = await asked(client, url, pairs)
-            return Round(rate=len(pairs) / (time.perf_counter() - began), verdicts=verdicts, waits=waits)
+            rate, own_seconds = len(pairs) / (time.perf_counter() - began), time.process_time() - own
+            return Round(rate=rate, verdicts=verdicts, waits=waits, own_seconds=own_seconds)
 
 
 async def asked(client: Client, url: str, pairs: Sequence[Pair]) -> tuple[list[bool], list[float]]:
@@ -132,7 +135,7 @@ async def asked(client: Client, url: str, pairs: Sequence[Pair]) -> tuple[list[b
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--completions", type=int, default=512)
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     rounds: dict[str, list[Round]] = {"library": [], "verifier": [], "service": []}
@@ -148,6 +151,7 @@ def report(rounds: dict[str, list[Round]], *, completions: int, workers: int) ->
     rates = {name: statistics.median(each.rate for each in found) for name, found in rounds.items()}
     waits = sorted(wait for each in rounds["service"] for wait in each.waits)
     p99 = waits[min(int(len(waits) * 0.99), len(waits) - 1)]
+    own = statistics.median(each.own_seconds for each in rounds["service"]) / completions
     verdicts = {name: [each.verdicts for each in found] for name, found in rounds.items()}
     return {
         "rateRatio": round(rates["service"] / rates["library"], 3),
@@ -155,6 +159,7 @@ def report(rounds: dict[str, list[Round]], *, completions: int, workers: int) ->
         "libraryPerSecond": round(rates["library"], 1),
         "verifierPerSecond": round(rates["verifier"], 1),
         "servicePerSecond": round(rates["service"], 1),
+        "ownMilliseconds": round(1000 * own, 2),
         "p99Seconds": round(p99, 3),
         "deadlineSeconds": DEADLINE_SECONDS,
         "deadlineKept": p99 <= DEADLINE_SECONDS,

@@ -2,13 +2,10 @@
 
 import inspect
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rlvr_api import OptimizerSpec
 
@@ -65,23 +62,3 @@ def test_deepspeed_still_asks_the_table_of_what_can_be_compiled() -> None:
 
     assert zero.deepspeed.ops.__compatible_ops__ == {}
     assert "deepspeed.ops.__compatible_ops__" in inspect.getsource(sys.modules["deepspeed.comm.torch"])
-
-
-@given(num_elements=st.integers(1, 50), size=st.integers(1, 6))
-def test_stage_3_deals_every_element_of_a_weight_to_one_rank(num_elements: int, size: int) -> None:
-    part = -(-num_elements // size)
-
-    places = [place_of(num_elements, part, rank=rank, size=size) for rank in range(size)]
-
-    covered = [index for place in places if place for index in range(place[2], place[2] + place[3])]
-    assert covered == list(range(num_elements))
-
-
-def place_of(num_elements: int, part: int, *, rank: int, size: int) -> tuple[int, int, int, int] | None:
-    """Where a backend of that rank finds its part of a weight that DeepSpeed cut into parts of `part` elements."""
-
-    backend: Any = object.__new__(zero.ZeroBackend)
-    backend._sharded = SimpleNamespace(grad_position={0: (0, 5, part)}, get_param_id=lambda _: 0)
-    backend._ranks = SimpleNamespace(rank=rank, size=size)
-    found: tuple[int, int, int, int] | None = backend._place_in_stage_3(SimpleNamespace(ds_numel=num_elements))
-    return found

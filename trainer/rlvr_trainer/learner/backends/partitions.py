@@ -26,6 +26,15 @@ class _Place:
     size: int
 
 
+def equal_part(num_elements: int, part: int, *, rank: int) -> tuple[int, int] | None:
+    """Start and size of what a rank holds of a weight that is cut into parts of `part`, the last ones padded; None
+    where there is nothing but padding.
+    """
+    start = part * rank
+    size = min(part, num_elements - start)
+    return (start, size) if size > 0 else None
+
+
 class Partitions:
     """The parts of one rank; `sharded` is DeepSpeed's optimizer."""
 
@@ -77,8 +86,6 @@ class Partitions:
         return _Place(group=mapping.param_group_index, offset=held.start, start=own.start, size=own.numel)
 
     def _place_in_stage_3(self, parameter: Any) -> _Place | None:
-        """Every rank holds an equal part of every weight, the last ones padded."""
         group, offset, part = self._sharded.grad_position[self._sharded.get_param_id(parameter)]
-        start = part * self._rank
-        size = min(part, parameter.ds_numel - start)
-        return _Place(group=group, offset=offset, start=start, size=size) if size > 0 else None
+        held = equal_part(parameter.ds_numel, part, rank=self._rank)
+        return _Place(group=group, offset=offset, start=held[0], size=held[1]) if held else None
