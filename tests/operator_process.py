@@ -89,6 +89,11 @@ class OperatorProcess:
     def lines(self) -> list[str]:
         return self.log.read_text().splitlines()
 
+    def surprise(self) -> str:
+        """Where the log has a traceback: the first, and what was said before it."""
+        before, _, found = self.log.read_text().partition("Traceback")
+        return f"{before[-500:]}Traceback{found[:4000]}" if found else ""
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -138,8 +143,7 @@ def operated_plane(folder: Path, *, nodes: int = 3, **settings: Any) -> Iterator
         with operator(plane, folder / "operator.log", **QUICK, **settings) as replica:
             wait_for_leader(replica)
             yield plane
-            before, _, surprise = replica.log.read_text().partition("Traceback")
-            assert not surprise, f"{before[-500:]}Traceback{surprise[:4000]}"
+            assert not replica.surprise()
 
 
 def make_operator_namespace(cluster: Cluster) -> None:

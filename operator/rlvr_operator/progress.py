@@ -20,7 +20,7 @@ from rlvr_api import Progress, contract
 from rlvr_operator.cluster.cache import Key
 from rlvr_operator.cluster.client import Client
 from rlvr_operator.cluster.resources import SERVICE_ACCOUNTS
-from rlvr_operator.errors import ApiError, Unavailable
+from rlvr_operator.errors import OperatorError
 from rlvr_operator.observed import JobSeen, PodSeen, ProgressSeen
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class Coordinators:
             async with self._open_session().get(f"http://{host}:{self._port}/progress", headers=headers) as answer:
                 answer.raise_for_status()
                 return Progress.model_validate_json(await _body(answer), by_alias=True)
-        except (aiohttp.ClientError, TimeoutError, OSError, ApiError, Unavailable, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, OperatorError, ValueError) as error:
             log.debug("coordinator at %s: %s", address, error or type(error).__name__)
             return None
 

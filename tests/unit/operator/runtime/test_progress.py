@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from object_store import free_ports
 from rlvr_api import Progress
 from rlvr_operator.cluster.cache import Key
+from rlvr_operator.errors import Conflict, LeadershipLost, OperatorError, Unavailable
 from rlvr_operator.observed import PodSeen, ProgressSeen
 from rlvr_operator.parsing import parse_job, parse_pod
 from rlvr_operator.progress import Coordinators, ServiceAccountTokens, token_from_file
@@ -94,6 +96,34 @@ async def test_no_answer_a_refusal_and_nonsense_are_unknown_and_never_ring() -> 
 
     for answer in (refuse, babble, flood):
         assert await after_asking(answer) == (None, [], "unknown")
+
+
+@pytest.mark.parametrize("error", [LeadershipLost("late"), Unavailable("503"), Conflict("gone", code=409)], ids=repr)
+async def test_a_question_for_which_there_is_no_token_now_is_asked_again(error: OperatorError) -> None:
+    """LeadershipLost: a Lease that was almost too late to renew, and was renewed."""
+    (port,), outcomes, refusals = free_ports(1), list[str](), iter([error])
+    answered = asyncio.Event()
+
+    async def token(_uid: str) -> str:
+        for refusal in refusals:
+            raise refusal
+        return "a token"
+
+    def count(outcome: str) -> None:
+        outcomes.append(outcome)
+        if outcome == "heard":
+            answered.set()
+
+    def answer(_request: web.Request) -> web.Response:
+        return web.json_response(text=SAID.model_dump_json(by_alias=True, exclude_none=True))
+
+    coordinators = Coordinators(token, lambda _: None, between=(0.01, 0.02), port=port, count=count)
+    async with a_coordinator(port, answer):
+        coordinators.follow(SUMS, JOB, [a_learner()])
+        await asyncio.wait_for(answered.wait(), 5.0)
+        await coordinators.close()
+
+    assert outcomes[:2] == ["unknown", "heard"]
 
 
 async def no_token(_uid: str) -> str:
