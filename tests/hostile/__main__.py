@@ -41,7 +41,8 @@ def main() -> int:
             everything = corpus(put_out.scene, wanted=f"wanted{token_hex(12)}")
             items = sample(everything, options.sample) if options.sample else everything
             report, complaints = examine(items, put_out, folder=Path(folder), lanes=options.lanes)
-    print("\n".join(complaints), file=sys.stderr)
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
     print(json.dumps({**report, "seconds": round(time.monotonic() - began)}))
     is_well = report["healthy"] and not (report["escapes"] or report["lost"] or report["late"])
     return 0 if is_well else 1

@@ -1,7 +1,8 @@
 """A ZeRO stage on 1, 2 or 3 ranks goes on from what any stage on 1, 2 or 3 ranks saved.
 
-Each saves for three others, such that every two stages and every two numbers of ranks meet.  Three ranks share nothing
-evenly: shards end inside weights, and the last ones are padded.  4 ranks and plain torch are in test_learner_zero.py.
+Each saves for one, such that every stage meets every stage and every number of ranks every number.  Three ranks share
+nothing evenly: shards end inside weights, and the last ones are padded.  4 ranks and plain torch are in
+test_learner_zero.py.
 """
 
 from itertools import product
@@ -21,11 +22,7 @@ RANKS, STAGES = (1, 2, 3), (1, 2, 3)
 Cell = tuple[int, int]
 """Ranks and stage."""
 CELLS: list[Cell] = list(product(RANKS, STAGES))
-PAIRS = [
-    ((ranks, stage), ((ranks - 1 + more) % 3 + 1, (stage - 1 + further) % 3 + 1))
-    for ranks, stage in CELLS
-    for more, further in ((1, 0), (2, 1), (0, 2))
-]
+PAIRS = [((ranks, stage), ((ranks + stage) % 3 + 1, (stage + 2 * ranks) % 3 + 1)) for ranks, stage in CELLS]
 """Who saved, who goes on."""
 
 

@@ -79,7 +79,7 @@ def test_in_a_restricted_pod_nothing_escapes_hangs_or_is_lost(cluster: Cluster, 
     print(f"\n{said}")
 
     assert phase == "Succeeded", said
-    report = json.loads(said.splitlines()[-1])
+    report = json.loads(next(line for line in reversed(said.splitlines()) if line.startswith("{")))
     assert (report["escapes"], report["lost"], report["late"], report["healthy"]) == (0, 0, 0, True)
     assert report["items"] >= (50 if SAMPLE else 1000)
     assert report["families"] == 11
