@@ -32,6 +32,8 @@ from role_processes import free_port
 RATE: Final = 1e-3
 BUDGET: Final = 128
 """A pass or two for the rows of a rank."""
+LOSSES_IN_BFLOAT16: Final = 0.06
+"""How far losses may be from those in float32: bfloat16 has 8 bits, and they are between -0.5 and 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from learner_groups import Errand, Trained, difference, train_group, train_here
+from learner_groups import LOSSES_IN_BFLOAT16, Errand, Trained, difference, train_group, train_here
 from learning import a_model_folder
 from rlvr_trainer.learner.shards import KINDS, WEIGHT, Shards
 
@@ -16,8 +16,6 @@ pytestmark = pytest.mark.timeout(900)
 STEPS, HALF = 6, 3
 STAGES = (1, 2, 3)
 TINY_RATE = 1e-5
-NEAR = 0.06
-"""bfloat16 has 8 bits; the losses are between -0.5 and 0.5."""
 Found = dict[tuple[int, str], Trained]
 """By stage and name of the errand."""
 
@@ -99,7 +97,7 @@ def test_what_is_published_is_what_is_kept_rounded_once(folder: Path, found: Fou
 def test_losses_are_near_those_of_float32_and_not_the_same(found: Found, exact: Trained, stage: int) -> None:
     losses = found[stage, "whole"].losses
 
-    assert losses == pytest.approx(exact.losses, abs=NEAR)
+    assert losses == pytest.approx(exact.losses, abs=LOSSES_IN_BFLOAT16)
     assert losses != pytest.approx(exact.losses, abs=1e-4)
 
 

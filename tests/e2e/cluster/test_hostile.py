@@ -1,7 +1,7 @@
 """Hostile programs and answers in a restricted pod of the reward image, on a real cluster.
 
 The corpus travels as a ConfigMap and needs nothing but the image.  There are no namespaces to be had in such a pod, so
-this is the jail of Landlock, seccomp and limits alone.  HOSTILE_SAMPLE=0 has all of it judged, in a quarter of an hour.
+this is the jail of Landlock, seccomp and limits alone.  HOSTILE_SAMPLE=0 has all of it judged, in seven minutes.
 """
 
 import json
